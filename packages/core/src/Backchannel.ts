@@ -1,0 +1,25 @@
+/**
+ * The way to authorization servers.
+ *
+ * @since 0.1.0
+ */
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+
+/**
+ * The `HttpClient` for all authorization servers, apart from the one for APIs: another proxy, another certificate, a retry
+ * of its own. A client's own `httpClient` wins over it; without either, the `HttpClient` that is there when the Layer is
+ * built is used, never the one of a caller, so a client that adds tokens cannot call itself.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Backchannel extends Context.Tag("@effect-oauth/core/Backchannel")<Backchannel, HttpClient.HttpClient>() {}
+
+/** @internal The client for authorization servers that is there where a Layer is built. */
+export const backchannel: Effect.Effect<HttpClient.HttpClient, never, HttpClient.HttpClient> = Effect.flatMap(
+  Effect.serviceOption(Backchannel),
+  Option.match({ onNone: () => HttpClient.HttpClient, onSome: Effect.succeed })
+)

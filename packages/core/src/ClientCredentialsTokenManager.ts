@@ -1,0 +1,236 @@
+/**
+ * Tokens of a program's own authority, by the name of a client (RFC 6749 section 4.4).
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import type { AccessToken } from "./AccessToken.ts"
+import { found } from "./internal/problem.ts"
+import { shown } from "./internal/url.ts"
+import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
+import * as OAuthLogging from "./OAuthLogging.ts"
+import { TokenCache, type TokenCacheRequest } from "./TokenCache.ts"
+import * as TokenCacheKey from "./TokenCacheKey.ts"
+import type { TokenClient } from "./TokenClient.ts"
+import { TokenClients } from "./TokenClients.ts"
+import { TokenEndpoint } from "./TokenEndpoint.ts"
+import * as TokenGrant from "./TokenGrant.ts"
+import { freeze, type TokenRequestParameters, validate } from "./TokenRequestParameters.ts"
+
+/**
+ * Without a name, the only client is meant.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class ClientCredentialsTokenManager
+  extends Context.Tag("@effect-oauth/core/ClientCredentialsTokenManager")<ClientCredentialsTokenManager, {
+    /** A token that is good now. */
+    readonly get: (
+      name?: string,
+      parameters?: TokenRequestParameters
+    ) => Effect.Effect<AccessToken, AccessTokenError>
+    /** Another token than the one that an API has rejected. */
+    readonly renew: (
+      name: string | undefined,
+      rejected: AccessToken,
+      parameters?: TokenRequestParameters
+    ) => Effect.Effect<AccessToken, AccessTokenError>
+    /** Forgets the token. */
+    readonly remove: (name?: string, parameters?: TokenRequestParameters) => Effect.Effect<void, AccessTokenError>
+    /** Forgets all tokens of a client, or of all clients. */
+    readonly removeAll: (name?: string) => Effect.Effect<void>
+    /** Revokes the token at the server, if there is one, and forgets it, also when revoking fails (RFC 7009). */
+    readonly revoke: (name?: string, parameters?: TokenRequestParameters) => Effect.Effect<void, AccessTokenError>
+    /** Fails for a name that no client can have; a client that is resolved later passes. */
+    readonly check: (name?: string) => Effect.Effect<void, TokenClientNotFound>
+  }>()
+{}
+
+/** The requests of one client, found again by the identity of their parameters. */
+interface Requests {
+  readonly plain: Either.Either<TokenCacheRequest, AccessTokenError>
+  readonly byParameters: WeakMap<TokenRequestParameters, Either.Either<TokenCacheRequest, AccessTokenError>>
+}
+
+const none: TokenRequestParameters = {}
+
+const isKnown = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> =>
+  Exit.isExit(effect) && effect._tag === "Success"
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<
+  ClientCredentialsTokenManager["Type"],
+  never,
+  TokenClients | TokenCache | TokenEndpoint
+> = Effect.gen(function*() {
+  const clients = yield* TokenClients
+  const cache = yield* TokenCache
+  const endpoint = yield* TokenEndpoint
+  const cacheKey = yield* TokenCacheKey.current
+  const log = yield* OAuthLogging.make
+
+  const request = (client: TokenClient, parameters: TokenRequestParameters, retries: boolean) =>
+    Effect.map(
+      endpoint.request(client, TokenGrant.clientCredentials, parameters, retries ? undefined : { retries: 0 }),
+      (response) => response.accessToken
+    )
+
+  /** A client that its server refuses may have another secret by now. */
+  const acquire = (client: TokenClient, parameters: TokenRequestParameters) => ({ retries }: { retries: boolean }) =>
+    Effect.catchTag(request(client, parameters, retries), "TokenEndpointError", (error) =>
+      error.error !== "invalid_client"
+        ? Effect.fail(error)
+        : Effect.flatMap(
+          clients.changed(client),
+          Option.match({
+            onNone: () => Effect.fail(error),
+            onSome: (changed) =>
+              Effect.zipRight(
+                log.debug(client.name, "the server refused the client, its definition has changed: trying the new one"),
+                request(changed, parameters, retries)
+              )
+          })
+        ))
+
+  const describe = (
+    client: TokenClient,
+    parameters: TokenRequestParameters
+  ): Either.Either<TokenCacheRequest, AccessTokenError> => {
+    const invalid = validate(client.name, parameters)
+    if (invalid !== undefined) return Either.left(invalid)
+    return Either.map(cacheKey.make(client, parameters), (key) => ({
+      key,
+      clientName: client.name,
+      endpoint: client.tokenEndpoint === undefined ? client.issuer ?? "" : shown(client.tokenEndpoint),
+      expiryBuffer: client.expiryBuffer,
+      refreshAhead: client.refreshAhead,
+      acquireTimeout: client.acquireTimeout,
+      acquire: acquire(client, parameters)
+    }))
+  }
+
+  const known = new WeakMap<TokenClient, Requests>()
+
+  const requestsOf = (client: TokenClient): Requests => {
+    const requests = known.get(client)
+    if (requests !== undefined) return requests
+    const made: Requests = { plain: describe(client, none), byParameters: new WeakMap() }
+    known.set(client, made)
+    return made
+  }
+
+  const find = (
+    client: TokenClient,
+    parameters: TokenRequestParameters | undefined
+  ): Either.Either<TokenCacheRequest, AccessTokenError> => {
+    const requests = requestsOf(client)
+    if (parameters === undefined) return requests.plain
+    if (!Predicate.isObject(parameters)) {
+      const problem = found("expected an object", parameters)
+      return Either.left(new TokenRequestInvalid({ clientName: client.name, field: "parameters", problem }))
+    }
+    const remembered = requests.byParameters.get(parameters)
+    if (remembered !== undefined) return remembered
+    freeze(parameters)
+    const made = describe(client, parameters)
+    requests.byParameters.set(parameters, made)
+    return made
+  }
+
+  /** Runs `use` with the cache's request for a client: at once where the client is known, as it is on every hit. */
+  const withRequest = <A>(
+    name: string | undefined,
+    parameters: TokenRequestParameters | undefined,
+    use: (request: TokenCacheRequest, client: TokenClient) => Effect.Effect<A, AccessTokenError>
+  ): Effect.Effect<A, AccessTokenError> =>
+    Effect.suspend(() => {
+      const proceed = (client: TokenClient): Effect.Effect<A, AccessTokenError> => {
+        const request = find(client, parameters)
+        return Either.isRight(request) ? use(request.right, client) : Effect.fail(request.left)
+      }
+      const client = clients.get(name)
+      return isKnown(client) ? proceed(client.value) : Effect.flatMap(client, proceed)
+    })
+
+  /** A cache of somebody else that breaks costs a request to the server, not the token. */
+  const withoutCache = (request: TokenCacheRequest) => () =>
+    Effect.zipRight(
+      log.warning(request.clientName, "the token cache failed: the token is acquired without it"),
+      request.acquire({ retries: true })
+    )
+
+  return {
+    get: (name, parameters) =>
+      withRequest(name, parameters, (request) => {
+        const token = parameters?.forceRenewal === true
+          ? cache.get(request, { forceRenewal: true })
+          : cache.get(request)
+        return Effect.catchAllDefect(token, withoutCache(request))
+      }),
+    renew: (name, rejected, parameters) =>
+      withRequest(name, parameters, (request) =>
+        Effect.catchAllDefect(cache.renew(request, rejected), withoutCache(request))),
+    remove: (name, parameters) => withRequest(name, parameters, ({ key }) => cache.remove(key)),
+    removeAll: (name) => cache.removeAll(name),
+    revoke: (name, parameters) =>
+      withRequest(name, parameters, ({ key }, client) =>
+        Effect.flatMap(cache.peek(key), (token) =>
+          token === undefined
+            ? Effect.void
+            : Effect.ensuring(endpoint.revoke(client, token.value, "access_token"), cache.remove(key)))),
+    check: clients.check
+  }
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<ClientCredentialsTokenManager, never, TokenClients | TokenCache | TokenEndpoint> = Layer
+  .effect(ClientCredentialsTokenManager, make)
+
+/**
+ * A token that is good now.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const get = (
+  name?: string,
+  parameters?: TokenRequestParameters
+): Effect.Effect<AccessToken, AccessTokenError, ClientCredentialsTokenManager> =>
+  Effect.flatMap(ClientCredentialsTokenManager, (manager) => manager.get(name, parameters))
+
+/**
+ * Revokes the token at the server and forgets it (RFC 7009).
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const revoke = (
+  name?: string,
+  parameters?: TokenRequestParameters
+): Effect.Effect<void, AccessTokenError, ClientCredentialsTokenManager> =>
+  Effect.flatMap(ClientCredentialsTokenManager, (manager) => manager.revoke(name, parameters))
+
+/**
+ * Forgets the token.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const remove = (
+  name?: string,
+  parameters?: TokenRequestParameters
+): Effect.Effect<void, AccessTokenError, ClientCredentialsTokenManager> =>
+  Effect.flatMap(ClientCredentialsTokenManager, (manager) => manager.remove(name, parameters))

@@ -1,0 +1,364 @@
+/**
+ * Every error of this library. Each is tagged, names the client and the server's address, and holds neither a secret nor
+ * an error of the platform, whose printed form could hold one.
+ *
+ * `retryable` says whether the same call may succeed later without anybody changing anything, `retryAfter` how long to
+ * wait where that is known.
+ *
+ * @since 0.1.0
+ */
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+
+const isTransientStatus = (status: number): boolean => status === 408 || status === 429 || status >= 500
+
+const transientCodes: ReadonlySet<string> = new Set(["temporarily_unavailable", "server_error", "slow_down"])
+
+const retryAfter = Schema.optional(Schema.DurationFromMillis)
+
+const afterText = (delay: Duration.Duration | undefined): string =>
+  delay === undefined ? "" : `; worth another try in ${Duration.format(delay)}`
+
+/**
+ * The authorization server refused: it answered with an OAuth error object, whatever the status (RFC 6749 section 5.2).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenEndpointError
+  extends Schema.TaggedError<TokenEndpointError>("@effect-oauth/core/TokenEndpointError")("TokenEndpointError", {
+    clientName: Schema.String,
+    endpoint: Schema.String,
+    status: Schema.Number,
+    /** The code of the server, for example `invalid_client`. */
+    error: Schema.String,
+    errorDescription: Schema.optional(Schema.String),
+    errorUri: Schema.optional(Schema.String),
+    retryAfter
+  })
+{
+  get retryable(): boolean {
+    return isTransientStatus(this.status) || transientCodes.has(this.error)
+  }
+  override get message(): string {
+    return `client "${this.clientName}": ${this.endpoint} answered ${this.status} ${this.error}` +
+      (this.errorDescription === undefined ? "" : ` (${this.errorDescription})`) + afterText(this.retryAfter)
+  }
+}
+
+/**
+ * The authorization server answered, but not with anything that OAuth knows: HTML, an empty body, a redirect, a body over
+ * the limit, JSON without `access_token`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenResponseInvalid
+  extends Schema.TaggedError<TokenResponseInvalid>("@effect-oauth/core/TokenResponseInvalid")("TokenResponseInvalid", {
+    clientName: Schema.String,
+    endpoint: Schema.String,
+    status: Schema.Number,
+    problem: Schema.String,
+    retryAfter
+  })
+{
+  get retryable(): boolean {
+    return isTransientStatus(this.status)
+  }
+  override get message(): string {
+    return `client "${this.clientName}": ${this.endpoint} answered ${this.status}, but ${this.problem}` +
+      afterText(this.retryAfter)
+  }
+}
+
+/**
+ * No answer: the server was not reached, hung up, or did not answer in time.
+ *
+ * `reason` is `Connection` (refused, reset, name or certificate not accepted; `code` is the system's, such as
+ * `ECONNREFUSED`), `Timeout`, or `BodyIncomplete` (the connection ended inside the body).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenTransportError
+  extends Schema.TaggedError<TokenTransportError>("@effect-oauth/core/TokenTransportError")("TokenTransportError", {
+    clientName: Schema.String,
+    endpoint: Schema.String,
+    reason: Schema.Literal("Connection", "Timeout", "BodyIncomplete"),
+    code: Schema.optional(Schema.String),
+    retryAfter
+  })
+{
+  get retryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    const what = this.reason === "Timeout"
+      ? "did not answer in time"
+      : this.reason === "BodyIncomplete"
+      ? "hung up in the middle of its answer"
+      : "could not be reached"
+    return `client "${this.clientName}": ${this.endpoint} ${what}` +
+      (this.code === undefined ? "" : ` (${this.code})`) + afterText(this.retryAfter)
+  }
+}
+
+/**
+ * The metadata of an authorization server could not be had (RFC 8414 section 3, OpenID Connect Discovery 1.0 section 4).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DiscoveryError
+  extends Schema.TaggedError<DiscoveryError>("@effect-oauth/core/DiscoveryError")("DiscoveryError", {
+    clientName: Schema.String,
+    /** The URL that was asked last. */
+    endpoint: Schema.String,
+    issuer: Schema.String,
+    status: Schema.optional(Schema.Number),
+    problem: Schema.String,
+    retryable: Schema.Boolean,
+    retryAfter
+  })
+{
+  override get message(): string {
+    return `client "${this.clientName}": no metadata of issuer ${this.issuer} at ${this.endpoint}: ${this.problem}` +
+      afterText(this.retryAfter)
+  }
+}
+
+/**
+ * One problem of one field of one client.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const ClientProblem = Schema.Struct({ client: Schema.String, field: Schema.String, problem: Schema.String })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type ClientProblem = typeof ClientProblem.Type
+
+/**
+ * The definition of one or more clients is not usable. One error lists every problem of every client that was defined
+ * together.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenClientInvalid
+  extends Schema.TaggedError<TokenClientInvalid>("@effect-oauth/core/TokenClientInvalid")("TokenClientInvalid", {
+    problems: Schema.NonEmptyArray(ClientProblem)
+  })
+{
+  get clientName(): string {
+    return this.problems[0].client
+  }
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    return "these clients are not usable:" +
+      this.problems.map(({ client, field, problem }) => `\n  client "${client}", ${field}: ${problem}`).join("")
+  }
+}
+
+/**
+ * No client of this name is defined. A name can be left out where exactly one client is.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenClientNotFound
+  extends Schema.TaggedError<TokenClientNotFound>("@effect-oauth/core/TokenClientNotFound")("TokenClientNotFound", {
+    /** Empty where the name was left out. */
+    clientName: Schema.String,
+    known: Schema.Array(Schema.String)
+  })
+{
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    const known = this.known.length === 0
+      ? "none is defined: provide a Layer of TokenClients"
+      : `defined are: ${this.known.map((name) => `"${name}"`).join(", ")}`
+    return this.clientName === ""
+      ? `a client name can be left out only where exactly one client is defined; ${known}`
+      : `no client "${this.clientName}"; ${known}`
+  }
+}
+
+/**
+ * A resolver of clients failed, see `TokenClients.layerResolver`. `cause` is the tag or name of its error, never its text.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenClientUnavailable
+  extends Schema.TaggedError<TokenClientUnavailable>("@effect-oauth/core/TokenClientUnavailable")(
+    "TokenClientUnavailable",
+    { clientName: Schema.String, cause: Schema.String, retryAfter }
+  )
+{
+  get retryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `client "${this.clientName}" could not be resolved: the resolver failed with ${this.cause}` +
+      afterText(this.retryAfter)
+  }
+}
+
+/**
+ * What one request asked for is not usable: a scope outside the grammar, a parameter that would override a field of the
+ * protocol.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenRequestInvalid
+  extends Schema.TaggedError<TokenRequestInvalid>("@effect-oauth/core/TokenRequestInvalid")("TokenRequestInvalid", {
+    clientName: Schema.String,
+    field: Schema.String,
+    problem: Schema.String
+  })
+{
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    return `client "${this.clientName}", request ${this.field}: ${this.problem}`
+  }
+}
+
+/**
+ * A token was not sent, because the request goes where tokens may not: over plain `http:`, or to an origin outside
+ * `allowedOrigins`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class OriginNotAllowed
+  extends Schema.TaggedError<OriginNotAllowed>("@effect-oauth/core/OriginNotAllowed")("OriginNotAllowed", {
+    origin: Schema.String,
+    problem: Schema.String
+  })
+{
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    return `no access token is sent to ${this.origin}: ${this.problem}`
+  }
+}
+
+/**
+ * The Layer that kept the tokens is closed: the program is shutting down.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenCacheClosed
+  extends Schema.TaggedError<TokenCacheClosed>("@effect-oauth/core/TokenCacheClosed")("TokenCacheClosed", {
+    clientName: Schema.String
+  })
+{
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    return `client "${this.clientName}": the Layer that keeps its tokens is closed`
+  }
+}
+
+/**
+ * Everything that getting an access token, and sending it, can fail with.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const AccessTokenError = Schema.Union(
+  TokenEndpointError,
+  TokenResponseInvalid,
+  TokenTransportError,
+  DiscoveryError,
+  TokenClientInvalid,
+  TokenClientNotFound,
+  TokenClientUnavailable,
+  TokenRequestInvalid,
+  OriginNotAllowed,
+  TokenCacheClosed
+)
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type AccessTokenError = typeof AccessTokenError.Type
+
+/**
+ * @since 0.1.0
+ * @category guards
+ */
+export const isAccessTokenError: (error: unknown) => error is AccessTokenError = Schema.is(AccessTokenError)
+
+/**
+ * The same error, told to be worth another try after `delay`. Errors that waiting does not heal stay as they are.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withRetryAfter = (error: AccessTokenError, delay: Duration.Duration): AccessTokenError => {
+  switch (error._tag) {
+    case "TokenEndpointError":
+      return new TokenEndpointError({ ...error, retryAfter: delay })
+    case "TokenResponseInvalid":
+      return new TokenResponseInvalid({ ...error, retryAfter: delay })
+    case "TokenTransportError":
+      return new TokenTransportError({ ...error, retryAfter: delay })
+    case "DiscoveryError":
+      return new DiscoveryError({ ...error, retryAfter: delay })
+    case "TokenClientUnavailable":
+      return new TokenClientUnavailable({ ...error, cause: error.cause, retryAfter: delay })
+    default:
+      return error
+  }
+}
+
+/**
+ * The error as one that fits the `HttpClient` Tag, the typed error being its `cause`. `HttpClient.retryTransient` repeats
+ * it only if it is `retryable`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toRequestError = (
+  error: AccessTokenError,
+  request: HttpClientRequest.HttpClientRequest
+): HttpClientError.RequestError =>
+  new HttpClientError.RequestError({
+    request,
+    reason: error.retryable ? "Transport" : "Encode",
+    cause: error,
+    description: error.message
+  })

@@ -1,0 +1,58 @@
+/**
+ * How much this library alone says, whatever the level of the program is. A normal renewal is Debug, a failed acquisition
+ * Warning.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+
+/**
+ * The least level that this library logs. Without it, the program's own level decides.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class OAuthLogging extends Context.Tag("@effect-oauth/core/OAuthLogging")<OAuthLogging, LogLevel.LogLevel>() {}
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (level: LogLevel.LogLevel): Layer.Layer<OAuthLogging> => Layer.succeed(OAuthLogging, level)
+
+/**
+ * The level by configuration, default `OAUTH_LOG_LEVEL`: one of `Trace`, `Debug`, `Info`, `Warning`, `Error`, `Fatal`,
+ * `None`, `All`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config<LogLevel.LogLevel> = Config.logLevel("OAUTH_LOG_LEVEL")
+): Layer.Layer<OAuthLogging, ConfigError.ConfigError> => Layer.effect(OAuthLogging, config)
+
+/** @internal */
+export interface Log {
+  readonly debug: (clientName: string, message: string) => Effect.Effect<void>
+  readonly warning: (clientName: string, message: string) => Effect.Effect<void>
+}
+
+/** @internal The log of one service, annotated with its client. */
+export const make: Effect.Effect<Log> = Effect.map(Effect.serviceOption(OAuthLogging), (level) => {
+  const at = (logLevel: LogLevel.LogLevel) => (clientName: string, message: string) => {
+    const log = Effect.annotateLogs(Effect.logWithLevel(logLevel, message), "oauth.client", clientName)
+    return Option.match(level, {
+      onNone: () => log,
+      onSome: (least) =>
+        LogLevel.lessThan(logLevel, least) ? Effect.void : Logger.withMinimumLogLevel(log, least)
+    })
+  }
+  return { debug: at(LogLevel.Debug), warning: at(LogLevel.Warning) }
+})

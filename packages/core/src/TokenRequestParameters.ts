@@ -1,0 +1,105 @@
+/**
+ * What one request for a token may ask for beyond the definition of its client.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import { found, parseField } from "./internal/problem.ts"
+import { TokenRequestInvalid } from "./OAuthError.ts"
+import * as OAuthValues from "./OAuthValues.ts"
+
+/**
+ * The value of an extra form parameter: once, several times, or a secret.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ParameterValue = string | ReadonlyArray<string> | Redacted.Redacted<string>
+
+/**
+ * - `forceRenewal`: skip what is cached, acquire a new token (and cache it).
+ * - `scope` (RFC 6749 section 3.3), `resource` (RFC 8707), `parameters` (extra form fields): instead of the client's own;
+ *   `parameters` are added to the client's, the same name replaces.
+ * - `partition`: keeps tokens apart, a tenant for instance. Part of the cache key, never sent.
+ * - `context`: for `TokenRequestCustomizer`. Neither sent nor part of the key: what depends on it must set `partition`.
+ *
+ * An object that is used for more than one request is the cheapest, since it is remembered by identity; it is frozen then,
+ * because a change to it later could not be seen any more.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TokenRequestParameters {
+  readonly forceRenewal?: boolean | undefined
+  readonly scope?: string | undefined
+  readonly resource?: string | ReadonlyArray<string> | undefined
+  readonly parameters?: Readonly<Record<string, ParameterValue>> | undefined
+  readonly partition?: string | undefined
+  readonly context?: unknown
+}
+
+/** Fields of the protocol itself, which no extra parameter may override. */
+const reserved: ReadonlySet<string> = new Set([
+  "grant_type",
+  "scope",
+  "resource",
+  "client_id",
+  "client_secret",
+  "client_assertion",
+  "client_assertion_type",
+  "token",
+  "token_type_hint"
+])
+
+/** @internal The first thing wrong with extra parameters, as a field name and a sentence. */
+export const parametersProblem = (
+  parameters: Readonly<Record<string, unknown>>
+): { readonly field: string; readonly problem: string } | undefined => {
+  for (const [name, value] of Object.entries(parameters)) {
+    const field = `parameters.${name}`
+    if (reserved.has(name)) {
+      return { field, problem: `"${name}" belongs to the protocol: use the field of that name where there is one` }
+    }
+    const isText = typeof value === "string" ||
+      (Array.isArray(value) && value.every((item) => typeof item === "string")) ||
+      (Redacted.isRedacted(value) && typeof Redacted.value(value) === "string")
+    if (!isText) return { field, problem: found("expected a string, an array of strings or a Redacted<string>", value) }
+  }
+  return undefined
+}
+
+/** @internal */
+export const resources = (resource: string | ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
+  resource === undefined ? [] : typeof resource === "string" ? [resource] : resource
+
+/** @internal Checked once for each parameters object, when it is first seen. */
+export const validate = (
+  clientName: string,
+  parameters: TokenRequestParameters
+): TokenRequestInvalid | undefined => {
+  const invalid = (field: string, problem: string) => new TokenRequestInvalid({ clientName, field, problem })
+  if (parameters.scope !== undefined) {
+    const scope = parseField(OAuthValues.Scope, parameters.scope)
+    if (Either.isLeft(scope)) return invalid("scope", scope.left)
+  }
+  for (const item of resources(parameters.resource)) {
+    const resource = parseField(OAuthValues.Resource, item)
+    if (Either.isLeft(resource)) return invalid("resource", resource.left)
+  }
+  if (parameters.partition !== undefined && typeof parameters.partition !== "string") {
+    return invalid("partition", found("expected a string", parameters.partition))
+  }
+  const extra = parameters.parameters === undefined ? undefined : parametersProblem(parameters.parameters)
+  return extra === undefined ? undefined : invalid(extra.field, extra.problem)
+}
+
+/** @internal Remembering an object by identity is only right if it stays what it was. */
+export const freeze = (parameters: TokenRequestParameters): void => {
+  Object.freeze(parameters)
+  if (typeof parameters.resource === "object") Object.freeze(parameters.resource)
+  if (parameters.parameters !== undefined) {
+    for (const value of Object.values(parameters.parameters)) if (Array.isArray(value)) Object.freeze(value)
+    Object.freeze(parameters.parameters)
+  }
+}

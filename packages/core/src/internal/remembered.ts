@@ -1,0 +1,107 @@
+/**
+ * Values that are looked up at first use and kept for a while: one lookup at a time for each key, a stale value while its
+ * successor is looked up in the background, and for as long as the lookup fails for a reason that may pass.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as BoundedMap from "./boundedMap.ts"
+import { type Flight, makeAirport } from "./flight.ts"
+
+interface Slot<A, E> extends BoundedMap.Entry {
+  value: { readonly exit: Exit.Exit<A, never>; readonly since: number } | undefined
+  flight: Flight<A, E> | undefined
+}
+
+/** @internal */
+export interface Lookup<A, E> {
+  readonly key: string
+  readonly find: Effect.Effect<A, E>
+  /** The error of a lookup that was cut short. */
+  readonly interrupted: () => E
+}
+
+/** @internal */
+export interface Remembered<A, E> {
+  readonly get: (lookup: Lookup<A, E>) => Effect.Effect<A, E>
+  /** Looks up anew, or joins the lookup that is under way. */
+  readonly renew: (lookup: Lookup<A, E>) => Effect.Effect<A, E>
+}
+
+/** @internal */
+export const make = <A, E>(options: {
+  readonly timeToLive: Duration.DurationInput
+  readonly capacity: number
+  /** Whether a stale value may stand in for this failure. */
+  readonly mayPass: (error: E) => boolean
+}): Effect.Effect<Remembered<A, E>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const airport = yield* makeAirport
+    const timeToLive = Duration.toMillis(options.timeToLive)
+    const slots = BoundedMap.make<Slot<A, E>>(options.capacity)
+
+    const slotOf = (key: string): Slot<A, E> => {
+      const known = slots.get(key)
+      if (known !== undefined) return known
+      const slot: Slot<A, E> = {
+        key,
+        used: false,
+        pinned: () => slot.flight !== undefined,
+        value: undefined,
+        flight: undefined
+      }
+      slots.add(slot)
+      return slot
+    }
+
+    const keep = (slot: Slot<A, E>, find: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      Effect.zipWith(find, Clock.currentTimeMillis, (value, since) => {
+        slot.value = { exit: Exit.succeed(value), since }
+        return value
+      }).pipe(
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            if (!options.mayPass(error)) slot.value = undefined
+          })
+        )
+      )
+
+    const start = (slot: Slot<A, E>, lookup: Lookup<A, E>, background: boolean): Effect.Effect<A, E> => {
+      if (airport.closed()) return Effect.fail(lookup.interrupted())
+      if (slot.flight !== undefined) return slot.flight.join
+      const ended = () => {
+        slot.flight = undefined
+      }
+      slot.flight = airport.launch({
+        work: keep(slot, lookup.find),
+        background,
+        landed: ended,
+        abandoned: ended,
+        interrupted: lookup.interrupted
+      })
+      return slot.flight.join
+    }
+
+    return {
+      get: (lookup) =>
+        Effect.clockWith((clock) => {
+          const slot = slotOf(lookup.key)
+          slot.used = true
+          if (slot.value === undefined) return start(slot, lookup, false)
+          const { exit, since } = slot.value
+          const age = clock.unsafeCurrentTimeMillis() - since
+          if (age < timeToLive) return exit
+          if (age < 2 * timeToLive) {
+            start(slot, lookup, true)
+            return exit
+          }
+          return Effect.catchAll(
+            start(slot, lookup, false),
+            (error) => options.mayPass(error) ? exit : Effect.fail(error)
+          )
+        }),
+      renew: (lookup) => Effect.suspend(() => start(slotOf(lookup.key), lookup, false))
+    }
+  })

@@ -1,0 +1,139 @@
+/**
+ * What the cache holds of one key, and every decision about it that needs no effect: when a token counts as fresh, when
+ * the server may be asked, whose answer is the newer one.
+ */
+import * as Duration from "effect/Duration"
+import * as Exit from "effect/Exit"
+import { type AccessToken, expiryMillis } from "../AccessToken.ts"
+import type { AccessTokenError } from "../OAuthError.ts"
+import type * as BoundedMap from "./boundedMap.ts"
+import type { Flight } from "./flight.ts"
+
+/** @internal */
+export interface Held {
+  readonly token: AccessToken
+  /** The token as a finished effect: what a hit returns. */
+  readonly hit: Exit.Exit<AccessToken>
+  /** The number of the flight that brought it. */
+  readonly number: number
+  /** From here on a hit has more to do than to return. */
+  freshUntil: number
+  /** From here on it counts as expired. */
+  readonly expiredAt: number
+  /** From here on the server would refuse it. */
+  readonly endsAt: number
+}
+
+/** @internal After a failure: whom not to ask until when. */
+export interface Backoff {
+  readonly error: AccessTokenError
+  readonly delay: number
+  readonly until: number
+}
+
+/** @internal */
+export type Kind = "normal" | "forced"
+
+/** @internal */
+export interface Slot extends BoundedMap.Entry {
+  readonly clientName: string
+  held: Held | undefined
+  backoff: Backoff | undefined
+  /** Raised by `remove`: an answer to an earlier request is not kept. */
+  epoch: number
+  readonly flights: Record<Kind, Flight<AccessToken, AccessTokenError> | undefined>
+}
+
+/** @internal */
+export const make = (key: string, clientName: string): Slot => {
+  const slot: Slot = {
+    key,
+    clientName,
+    used: false,
+    pinned: () => slot.flights.normal !== undefined || slot.flights.forced !== undefined,
+    held: undefined,
+    backoff: undefined,
+    epoch: 0,
+    flights: { normal: undefined, forced: undefined }
+  }
+  return slot
+}
+
+/** @internal */
+export interface Times {
+  readonly expiryBuffer: Duration.Duration
+  readonly refreshAhead: boolean
+}
+
+/**
+ * @internal A token with the times that follow from its lifetime; `undefined` for one that must not be kept. `jitter` is
+ * from 0 to 1.
+ */
+export const hold = (token: AccessToken, times: Times, number: number, jitter: number): Held | undefined => {
+  const endsAt = expiryMillis(token)
+  const obtainedAt = token.obtainedAt.epochMillis
+  const lifetime = endsAt - obtainedAt
+  if (lifetime <= 0) return undefined
+  const expiredAt = endsAt - Math.min(Duration.toMillis(times.expiryBuffer), lifetime / 10)
+  const refreshAt = times.refreshAhead ? obtainedAt + lifetime * (0.8 - 0.05 * jitter) : expiredAt
+  return {
+    token,
+    hit: Exit.succeed(token),
+    number,
+    freshUntil: Math.min(refreshAt, expiredAt),
+    expiredAt: Number.isFinite(lifetime) ? expiredAt : endsAt,
+    endsAt
+  }
+}
+
+const longestBackoff = 30_000
+const longestRetryAfter = 3_600_000
+const refusals: ReadonlySet<string> = new Set(["invalid_client", "unauthorized_client"])
+
+/** Whether asking again could overload or annoy a server at all; what is wrong on this side is told at once each time. */
+const concernsServer = (error: AccessTokenError): boolean => {
+  switch (error._tag) {
+    case "TokenEndpointError":
+    case "TokenResponseInvalid":
+    case "TokenTransportError":
+    case "DiscoveryError":
+    case "TokenClientUnavailable":
+      return true
+    default:
+      return false
+  }
+}
+
+/**
+ * @internal How long to leave the server alone after a failure, in milliseconds: what it said itself, at most an hour; 10
+ * seconds after a refusal of the client; else 1 second, doubled from failure to failure, at most 30 seconds.
+ */
+export const backoffAfter = (
+  error: AccessTokenError,
+  previous: Backoff | undefined,
+  now: number,
+  jitter: number
+): Backoff | undefined => {
+  if (!concernsServer(error)) return undefined
+  const spread = 1 + 0.2 * jitter
+  if (error.retryAfter !== undefined) {
+    const delay = Math.min(Duration.toMillis(error.retryAfter), longestRetryAfter)
+    return { error, delay: Math.max(delay, 1000), until: now + delay }
+  }
+  if (error._tag === "TokenEndpointError" && refusals.has(error.error)) {
+    return { error, delay: 10_000, until: now + 10_000 * spread }
+  }
+  const delay = previous === undefined ? 1000 : Math.min(previous.delay * 2, longestBackoff)
+  return { error, delay, until: now + delay * spread }
+}
+
+/**
+ * @internal `clear`: ask as if nothing had happened, also when nobody has asked for so long that the failure says nothing
+ * any more. `wait`: do not ask. `probe`: one request without retries may find out.
+ */
+export const permission = (slot: Slot, now: number): "clear" | "wait" | "probe" => {
+  const { backoff } = slot
+  if (backoff === undefined) return "clear"
+  if (now < backoff.until) return "wait"
+  return now < backoff.until + backoff.delay ? "probe" : "clear"
+}

@@ -1,0 +1,6 @@
+/**
+ * OAuth 2.0 access tokens for Effect programs on Node.js.
+ *
+ * @since 0.1.0
+ */
+export * as NodeOAuth from "./NodeOAuth.ts"
