@@ -6,11 +6,13 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { AccessToken } from "./AccessToken.ts"
+import { currentTimeMillis } from "./internal/clock.ts"
+import { isKnown } from "./internal/known.ts"
 import { found } from "./internal/problem.ts"
 import { shown } from "./internal/url.ts"
 import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
@@ -60,9 +62,6 @@ interface Requests {
 }
 
 const none: TokenRequestParameters = {}
-
-const isKnown = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> =>
-  Exit.isExit(effect) && effect._tag === "Success"
 
 /**
  * @since 0.1.0
@@ -147,19 +146,15 @@ export const make: Effect.Effect<
     return made
   }
 
-  /** Runs `use` with the cache's request for a client: at once where the client is known, as it is on every hit. */
+  /** Runs `use` with the cache's request for a client. */
   const withRequest = <A>(
     name: string | undefined,
     parameters: TokenRequestParameters | undefined,
     use: (request: TokenCacheRequest, client: TokenClient) => Effect.Effect<A, AccessTokenError>
   ): Effect.Effect<A, AccessTokenError> =>
-    Effect.suspend(() => {
-      const proceed = (client: TokenClient): Effect.Effect<A, AccessTokenError> => {
-        const request = find(client, parameters)
-        return Either.isRight(request) ? use(request.right, client) : Effect.fail(request.left)
-      }
-      const client = clients.get(name)
-      return isKnown(client) ? proceed(client.value) : Effect.flatMap(client, proceed)
+    Effect.flatMap(Effect.suspend(() => clients.get(name)), (client) => {
+      const request = find(client, parameters)
+      return Either.isRight(request) ? use(request.right, client) : Effect.fail(request.left)
     })
 
   /** A cache of somebody else that breaks costs a request to the server, not the token. */
@@ -169,17 +164,36 @@ export const make: Effect.Effect<
       request.acquire({ retries: true })
     )
 
+  const acquired = (
+    name: string | undefined,
+    parameters: TokenRequestParameters | undefined
+  ): Effect.Effect<AccessToken, AccessTokenError> =>
+    withRequest(name, parameters, (request) => {
+      const options = parameters?.forceRenewal === true ? { forceRenewal: true } : undefined
+      return Effect.catchAllDefect(Effect.suspend(() => cache.get(request, options)), withoutCache(request))
+    })
+
+  /** The whole of a hit: a known client, a remembered request, a fresh token, and nothing run for it. */
+  const hit = (
+    name: string | undefined,
+    parameters: TokenRequestParameters | undefined,
+    now: number
+  ): Exit.Exit<AccessToken> | undefined => {
+    if (cache.hit === undefined || parameters?.forceRenewal === true) return undefined
+    const client = clients.get(name)
+    if (!isKnown(client)) return undefined
+    const request = find(client.value, parameters)
+    return Either.isRight(request) ? cache.hit(request.right.key, now) : undefined
+  }
+
   return {
     get: (name, parameters) =>
-      withRequest(name, parameters, (request) => {
-        const token = parameters?.forceRenewal === true
-          ? cache.get(request, { forceRenewal: true })
-          : cache.get(request)
-        return Effect.catchAllDefect(token, withoutCache(request))
-      }),
+      Effect.withFiberRuntime((fiber) =>
+        hit(name, parameters, currentTimeMillis(fiber)) ?? acquired(name, parameters)
+      ),
     renew: (name, rejected, parameters) =>
       withRequest(name, parameters, (request) =>
-        Effect.catchAllDefect(cache.renew(request, rejected), withoutCache(request))),
+        Effect.catchAllDefect(Effect.suspend(() => cache.renew(request, rejected)), withoutCache(request))),
     remove: (name, parameters) => withRequest(name, parameters, ({ key }) => cache.remove(key)),
     removeAll: (name) => cache.removeAll(name),
     revoke: (name, parameters) =>

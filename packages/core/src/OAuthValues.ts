@@ -102,6 +102,12 @@ export const Scope = text(1024).pipe(
 export type Scope = typeof Scope.Type
 
 /**
+ * @since 0.1.0
+ * @category guards
+ */
+export const isScope = Schema.is(Scope)
+
+/**
  * A resource indicator: an absolute URI without fragment, 1 to 1,024 characters (RFC 8707 section 2).
  *
  * @since 0.1.0

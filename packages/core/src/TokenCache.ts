@@ -8,12 +8,14 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import { type AccessToken, isSame } from "./AccessToken.ts"
 import * as BoundedMap from "./internal/boundedMap.ts"
+import { currentTimeMillis } from "./internal/clock.ts"
 import { type Flight, makeAirport } from "./internal/flight.ts"
 import * as Slot from "./internal/slot.ts"
 import { type AccessTokenError, TokenCacheClosed, TokenTransportError, withRetryAfter } from "./OAuthError.ts"
@@ -55,6 +57,11 @@ export class TokenCache extends Context.Tag("@effect-oauth/core/TokenCache")<Tok
     request: TokenCacheRequest,
     options?: { readonly forceRenewal?: boolean | undefined }
   ) => Effect.Effect<AccessToken, AccessTokenError>
+  /**
+   * Optional: a fresh token of this key, where `now` is in milliseconds since 1970, without running anything. What a hit
+   * costs is decided here.
+   */
+  readonly hit?: (key: string, now: number) => Exit.Exit<AccessToken> | undefined
   /** Another token than `rejected`: the one that is kept if it is another already, else a new one. */
   readonly renew: (
     request: TokenCacheRequest,
@@ -266,20 +273,23 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       setBackoff(slot, undefined)
     }
 
+    const hit = (key: string, now: number): Exit.Exit<AccessToken> | undefined => {
+      const slot = slots.get(key)
+      if (slot === undefined || slot.held === undefined || now >= slot.held.freshUntil) return undefined
+      slot.used = true
+      OAuthMetrics.count(OAuthMetrics.cacheHit)
+      return slot.held.hit
+    }
+
     return {
+      hit,
+
       get: (request, options) =>
         options?.forceRenewal === true
           ? forced(request)
           : Effect.withFiberRuntime((fiber) => {
-            const clock = Context.unsafeGet(fiber.currentDefaultServices, Clock.Clock)
-            const now = clock.unsafeCurrentTimeMillis()
-            const slot = slots.get(request.key)
-            if (slot !== undefined && slot.held !== undefined && now < slot.held.freshUntil) {
-              slot.used = true
-              OAuthMetrics.count(OAuthMetrics.cacheHit)
-              return slot.held.hit
-            }
-            return miss(request, now, fiber.currentSpan)
+            const now = currentTimeMillis(fiber)
+            return hit(request.key, now) ?? miss(request, now, fiber.currentSpan)
           }),
 
       renew: (request, rejected) =>

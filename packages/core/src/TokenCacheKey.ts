@@ -13,7 +13,7 @@ import { parseField } from "./internal/problem.ts"
 import { TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
 import type { TokenClient } from "./TokenClient.ts"
-import { type ParameterValue, resources, type TokenRequestParameters } from "./TokenRequestParameters.ts"
+import type { ParameterValue, TokenRequestParameters } from "./TokenRequestParameters.ts"
 
 /**
  * Optional: replaces the built-in key. It must differ wherever the token does, above all by tenant.
@@ -31,24 +31,52 @@ export class TokenCacheKey extends Context.Tag("@effect-oauth/core/TokenCacheKey
 const plain = (value: ParameterValue): string | ReadonlyArray<string> =>
   Redacted.isRedacted(value) ? Redacted.value(value) : value
 
-const sorted = (parameters: Readonly<Record<string, ParameterValue>>) =>
-  Object.keys(parameters).sort().map((name) => [name, plain(parameters[name]!)])
+const parametersKey = (parameters: Readonly<Record<string, ParameterValue>>): string =>
+  JSON.stringify(Object.keys(parameters).sort().map((name) => [name, plain(parameters[name]!)]))
+
+const scopeKey = (scope: string | undefined): string => scope === undefined ? "" : OAuthValues.normalizeScope(scope)
+
+/** Resources are URIs, which hold no space. */
+const resourceKey = (resource: string | ReadonlyArray<string>): string =>
+  typeof resource === "string" ? resource : [...resource].sort().join(" ")
+
+interface ClientKey {
+  readonly identity: string
+  readonly scope: string
+  readonly resource: string
+  readonly parameters: string
+}
+
+const clientKeys = new WeakMap<TokenClient, ClientKey>()
+
+/** The part that is the same for all requests of a client. */
+const clientKeyOf = (client: TokenClient): ClientKey => {
+  const known = clientKeys.get(client)
+  if (known !== undefined) return known
+  const key: ClientKey = {
+    identity: JSON.stringify([client.name, client.issuer ?? client.tokenEndpoint?.href, client.clientId]),
+    scope: scopeKey(client.scope),
+    resource: resourceKey(client.resource),
+    parameters: parametersKey(client.parameters)
+  }
+  clientKeys.set(client, key)
+  return key
+}
 
 /**
- * @internal Everything that changes the token, in one order. It may hold secrets (a subject token among the parameters, for
+ * @internal Everything that changes the token, in one order and on lines of their own: none of the parts can hold a line
+ * break, but for the partition, which stands last. It may hold secrets (a subject token among the parameters, for
  * instance), so it stays in the memory of this process.
  */
 export const structural = (client: TokenClient, parameters: TokenRequestParameters): string => {
-  const scope = parameters.scope ?? client.scope
-  return JSON.stringify([
-    client.name,
-    client.issuer ?? client.tokenEndpoint?.href,
-    client.clientId,
-    scope === undefined ? null : OAuthValues.normalizeScope(scope),
-    [...(parameters.resource === undefined ? client.resource : resources(parameters.resource))].sort(),
-    sorted(parameters.parameters === undefined ? client.parameters : { ...client.parameters, ...parameters.parameters }),
-    parameters.partition ?? null
-  ])
+  const own = clientKeyOf(client)
+  const scope = parameters.scope === undefined ? own.scope : scopeKey(parameters.scope)
+  const resource = parameters.resource === undefined ? own.resource : resourceKey(parameters.resource)
+  const extra = parameters.parameters === undefined
+    ? own.parameters
+    : parametersKey({ ...client.parameters, ...parameters.parameters })
+  const partition = parameters.partition === undefined ? "" : `=${parameters.partition}`
+  return `${own.identity}\n${scope}\n${resource}\n${extra}\n${partition}`
 }
 
 /**

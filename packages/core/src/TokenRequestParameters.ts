@@ -79,7 +79,8 @@ export const validate = (
   parameters: TokenRequestParameters
 ): TokenRequestInvalid | undefined => {
   const invalid = (field: string, problem: string) => new TokenRequestInvalid({ clientName, field, problem })
-  if (parameters.scope !== undefined) {
+  // The guard is what a good value costs; its schema says what is wrong with a bad one.
+  if (parameters.scope !== undefined && !OAuthValues.isScope(parameters.scope)) {
     const scope = parseField(OAuthValues.Scope, parameters.scope)
     if (Either.isLeft(scope)) return invalid("scope", scope.left)
   }

@@ -7,7 +7,6 @@ import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as UrlParams from "@effect/platform/UrlParams"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -18,6 +17,8 @@ import * as OAuthMetrics from "../OAuthMetrics.ts"
 import type { RequestContext, TokenRetriever } from "../TokenRetriever.ts"
 import * as WwwAuthenticate from "../WwwAuthenticate.ts"
 import { authorize, originOf, refusalOf } from "./attaching.ts"
+import { currentTimeMillis } from "./clock.ts"
+import { isKnown } from "./known.ts"
 import { parts } from "./perAttempt.ts"
 import { drained, isReplayable } from "./replay.ts"
 import { isOrigin } from "./url.ts"
@@ -35,9 +36,6 @@ export class CurrentRequestOptions
 /** @internal */
 export const retryUnauthorized = (response: Response): boolean =>
   response.status === 401 && WwwAuthenticate.withError(response, "insufficient_user_authentication") === undefined
-
-const now = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number =>
-  Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
 
 const originsOf = (allowed: ReadonlyArray<string>): ReadonlySet<string> =>
   new Set(allowed.map((origin, index) => {
@@ -57,11 +55,19 @@ interface Journey {
 
 /** One call: what its attempts sent. */
 interface Call {
+  readonly options: RequestOptions | undefined
   /** The request of the last attempt, as it was before the token. */
   request: Request | undefined
   token: AccessToken | undefined
   /** The token that a renewal gave for the second sending. */
   renewed: AccessToken | undefined
+}
+
+/** The request with a headers object of its own: many requests share one, that of no headers above all. */
+const withOwnHeaders = (request: Request): Request => {
+  const own = HttpClientRequest.setMethod(request, request.method) as { headers: Headers.Headers } & Request
+  own.headers = Object.assign(Object.create(Object.getPrototypeOf(request.headers)), request.headers)
+  return own
 }
 
 const contextOf = (request: Request, options: RequestOptions | undefined, rejected: AccessToken | undefined): RequestContext => ({
@@ -118,7 +124,7 @@ export const make = <E2, R2>(
     call.token = token
     OAuthMetrics.count(OAuthMetrics.used)
     if (token.expiresAt !== undefined) {
-      OAuthMetrics.observe(OAuthMetrics.secondsToExpiry, (expiryMillis(token) - now(fiber)) / 1000)
+      OAuthMetrics.observe(OAuthMetrics.secondsToExpiry, (expiryMillis(token) - currentTimeMillis(fiber)) / 1000)
     }
     return authorize(request, token)
   }
@@ -127,8 +133,7 @@ export const make = <E2, R2>(
   const prepare = (
     request: Request,
     call: Call,
-    fiber: Fiber.RuntimeFiber<unknown, unknown>,
-    requestOptions: RequestOptions | undefined
+    fiber: Fiber.RuntimeFiber<unknown, unknown>
   ): Effect.Effect<Request, E2 | OriginNotAllowed, R2> => {
     call.request = request
     call.token = undefined
@@ -137,10 +142,34 @@ export const make = <E2, R2>(
     if (isAway(request)) return Effect.succeed(request)
     if (call.renewed !== undefined) return Effect.succeed(authorized(request, call.renewed, call, fiber))
     const token = Effect.map(
-      retriever(contextOf(request, requestOptions, undefined)),
+      retriever(contextOf(request, call.options, undefined)),
       (token) => authorized(request, token, call, fiber)
     )
     return sendWithout ? Effect.catchAll(token, () => Effect.succeed(request)) : token
+  }
+
+  /** The answer to the request with another token, or `otherwise` where there is none. */
+  const heal = <E, R>(
+    response: Response,
+    call: Call,
+    sendAgain: Effect.Effect<Response, E, R>,
+    otherwise: (response: Response) => Effect.Effect<Response, E, R>
+  ): Effect.Effect<Response, E, R | R2> => {
+    const { renewed, request, token } = call
+    if (isHealable === false || token === undefined || request === undefined || renewed !== undefined) {
+      return otherwise(response)
+    }
+    if (!isHealable(response) || !isReplayable(request.body)) return otherwise(response)
+    return Effect.flatMap(drained(response), (first) =>
+      Effect.matchEffect(retriever(contextOf(request, call.options, token)), {
+        onFailure: () => otherwise(first),
+        onSuccess: (other) => {
+          if (isSame(other, token)) return otherwise(first)
+          call.renewed = other
+          OAuthMetrics.count(OAuthMetrics.retried)
+          return sendAgain
+        }
+      }))
   }
 
   return <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClient.HttpClient.With<E | E2 | OriginNotAllowed, R | R2> => {
@@ -150,48 +179,32 @@ export const make = <E2, R2>(
       request: Effect.Effect<Request, E | E2 | OriginNotAllowed, R | R2>
     ): Effect.Effect<Response, E | E2 | OriginNotAllowed, R | R2> =>
       Effect.withFiberRuntime((fiber) => {
-        const requestOptions: RequestOptions | undefined = fiber.currentContext.unsafeMap.get(CurrentRequestOptions.key)
-        const call: Call = { request: undefined, token: undefined, renewed: undefined }
-        const attempt = postprocess<E2 | OriginNotAllowed, R2>(
-          Effect.flatMap(request, (each) => prepare(each, call, fiber, requestOptions))
-        )
-
-        /** The answer to the request with another token, or `otherwise` where there is none. */
-        const heal = (
-          response: Response,
-          otherwise: (drained: Response) => Effect.Effect<Response, E | E2 | OriginNotAllowed>
-        ): Effect.Effect<Response, E | E2 | OriginNotAllowed, R | R2> => {
-          const { request, token } = call
-          if (
-            isHealable === false || token === undefined || request === undefined || call.renewed !== undefined ||
-            !isHealable(response) || !isReplayable(request.body)
-          ) return otherwise(response)
-          return Effect.flatMap(drained(response), (first) =>
-            Effect.matchEffect(retriever(contextOf(request, requestOptions, token)), {
-              onFailure: () => otherwise(first),
-              onSuccess: (other): Effect.Effect<Response, E | E2 | OriginNotAllowed, R | R2> => {
-                if (isSame(other, token)) return otherwise(first)
-                call.renewed = other
-                OAuthMetrics.count(OAuthMetrics.retried)
-                return attempt
-              }
-            }))
+        const call: Call = {
+          options: fiber.currentContext.unsafeMap.get(CurrentRequestOptions.key),
+          request: undefined,
+          token: undefined,
+          renewed: undefined
         }
-
+        const attempt = postprocess<E2 | OriginNotAllowed, R2>(
+          Effect.flatMap(request, (each) => prepare(each, call, fiber))
+        )
         return Effect.matchEffect(attempt, {
           onSuccess: (response) => {
+            if (response.status < 300) return Effect.succeed(response)
             if (call.request !== undefined) noteRedirect(call.request, response)
-            return response.status < 400 ? Effect.succeed(response) : heal(response, Effect.succeed)
+            return heal(response, call, attempt, Effect.succeed)
           },
           onFailure: (error) =>
             error instanceof HttpClientError.ResponseError
-              ? heal(error.response, (response) =>
+              ? heal(error.response, call, attempt, (response) =>
                 Effect.fail(response === error.response ? error : sameError(error, response)))
               : Effect.fail(error)
         })
       })
 
-    return HttpClient.makeWith(execute, (request) => Effect.map(preprocess(request), HttpClientRequest.setHeaders({})))
+    return HttpClient.makeWith(execute, (request) => {
+      const prepared = preprocess(request)
+      return isKnown(prepared) ? Effect.succeed(withOwnHeaders(prepared.value)) : Effect.map(prepared, withOwnHeaders)
+    })
   }
 }
-
