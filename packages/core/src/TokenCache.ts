@@ -239,7 +239,8 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
     ): Effect.Effect<AccessToken, AccessTokenError> => {
       const slot = slotOf(request)
       const { held } = slot
-      slot.used = true
+      // An entry earns its second chance by being asked for again.
+      slot.used = held !== undefined
       if (held !== undefined && now < held.expiredAt) {
         held.freshUntil = Math.min(held.expiredAt, now + refreshInterval)
         renewAhead(slot, request, now, caller)
