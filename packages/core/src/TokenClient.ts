@@ -8,6 +8,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
@@ -228,6 +229,22 @@ export const parse = (name: string, options: TokenClientOptions): Either.Either<
     ? Either.right(new TokenClient({ name: clientName.right, clientId: clientId.right, ...client }))
     : Either.left(fields.problems)
 }
+
+const same = (one: unknown, other: unknown): boolean => {
+  // A secret has an equality of its own and nothing else to look at.
+  if (Equal.equals(one, other) || Equal.isEqual(one) || Equal.isEqual(other)) return Equal.equals(one, other)
+  if (one instanceof URL && other instanceof URL) return one.href === other.href
+  if (Array.isArray(one) && Array.isArray(other)) {
+    return one.length === other.length && one.every((item, index) => same(item, other[index]))
+  }
+  return Predicate.isReadonlyRecord(one) && Predicate.isReadonlyRecord(other) && sameFields(one, other)
+}
+
+const sameFields = (one: Readonly<Record<string, unknown>>, other: Readonly<Record<string, unknown>>): boolean =>
+  Object.keys(one).length === Object.keys(other).length && Object.keys(one).every((key) => same(one[key], other[key]))
+
+/** @internal Whether two definitions, secrets included, say the same. */
+export const isSame = (self: TokenClient, that: TokenClient): boolean => sameFields({ ...self }, { ...that })
 
 /** @internal */
 export const invalid = (problems: ReadonlyArray<ClientProblem>): TokenClientInvalid => {

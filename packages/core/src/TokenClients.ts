@@ -13,7 +13,6 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -96,7 +95,7 @@ const viewOver = ({ defined, resolvers }: Registry["Type"]): TokenClients["Type"
         if (defined.has(client.name) || resolvers.size === 0) return Effect.succeedNone
         return Effect.match(resolve(client.name, "renew"), {
           onFailure: Option.none,
-          onSuccess: (now) => Equal.equals(now, client) ? Option.none() : Option.some(now)
+          onSuccess: (now) => TokenClient.isSame(now, client) ? Option.none() : Option.some(now)
         })
       }),
     names: Effect.sync(() => [...defined.keys()])

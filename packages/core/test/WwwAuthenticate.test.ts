@@ -1,0 +1,84 @@
+import { WwwAuthenticate } from "@effect-oauth/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as Headers from "@effect/platform/Headers"
+import { FastCheck, Option } from "effect"
+
+const parsed = (header: string) =>
+  WwwAuthenticate.parse(header).map(({ parameters, scheme, token68 }) => [scheme, token68 ?? { ...parameters }])
+
+describe("WwwAuthenticate", () => {
+  const rows: ReadonlyArray<readonly [header: string, challenges: ReadonlyArray<unknown>]> = [
+    ["Bearer", [["bearer", {}]]],
+    ["Bearer realm=\"x\"", [["bearer", { realm: "x" }]]],
+    ["BEARER ERROR=invalid_token", [["bearer", { error: "invalid_token" }]]],
+    ["Bearer a=\"1, 2\", b=\"say \\\"hi\\\"\" , c = d", [["bearer", { a: "1, 2", b: "say \"hi\"", c: "d" }]]],
+    ["Newauth realm=\"apps\", type=1, title=\"Login to \\\"apps\\\"\", Basic realm=\"simple\"", [
+      ["newauth", { realm: "apps", type: "1", title: "Login to \"apps\"" }],
+      ["basic", { realm: "simple" }]
+    ]],
+    ["Negotiate, Bearer error=\"x\"", [["negotiate", {}], ["bearer", { error: "x" }]]],
+    ["Negotiate YII==, DPoP algs=\"ES256 PS256\"", [["negotiate", "YII=="], ["dpop", { algs: "ES256 PS256" }]]],
+    [",, Bearer ,, a=1,,", [["bearer", { a: "1" }]]],
+    ["Bearer a=1, a=2", [["bearer", { a: "1" }]]],
+    ["Bearer error=\"unterminated", [["bearer", {}], ["error", {}]]],
+    ["Bearer __proto__=\"x\"", [["bearer", { ["__proto__"]: "x" }]]],
+    ["", []],
+    ["\"", []]
+  ]
+  for (const [header, challenges] of rows) {
+    it(`reads ${header === "" ? "nothing" : header}`, () => {
+      assert.strictEqual(JSON.stringify(parsed(header)), JSON.stringify(challenges))
+    })
+  }
+
+  const name = FastCheck.string({ unit: FastCheck.constantFrom("a", "B", "-", "7"), minLength: 1, maxLength: 5 })
+  const value = FastCheck.string({ maxLength: 10 }).filter((text) => !/[\r\n]/.test(text))
+
+  it.prop("reads back what the grammar can write", [
+    FastCheck.array(
+      FastCheck.tuple(name, FastCheck.uniqueArray(FastCheck.tuple(name, value), { selector: ([key]) => key.toLowerCase() })),
+      { maxLength: 4 }
+    )
+  ], ([challenges]) => {
+    const quote = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`
+    const header = challenges.map(([scheme, parameters]) =>
+      `${scheme} ${parameters.map(([key, text]) => `${key}=${quote(text)}`).join(", ")}`.trim()
+    ).join(", ")
+    assert.deepStrictEqual(
+      WwwAuthenticate.parse(header).map(({ parameters, scheme }) => [scheme, Object.entries(parameters)]),
+      challenges.map(([scheme, parameters]) => [
+        scheme.toLowerCase(),
+        Object.entries(Object.fromEntries(parameters.map(([key, text]) => [key.toLowerCase(), text])))
+      ])
+    )
+  })
+
+  it.prop("never throws, whatever an API sends", [FastCheck.string({ unit: "binary" })], ([header]) => {
+    assert.isArray(WwwAuthenticate.parse(header))
+    assert.isArray(WwwAuthenticate.parse(`Bearer ${header}`))
+  }, { fastCheck: { numRuns: 1000 } })
+
+  const answer = (status: number, header: string) => ({
+    status,
+    headers: Headers.fromInput({ "www-authenticate": header })
+  })
+
+  it("insufficient scope is a value (RFC 6750)", () => {
+    const header = "Bearer realm=\"x\", error=\"insufficient_scope\", scope=\"a b\""
+    assert.deepStrictEqual(WwwAuthenticate.insufficientScope(answer(403, header)), Option.some({ scope: "a b" }))
+    assert.deepStrictEqual(WwwAuthenticate.insufficientScope(answer(401, header)), Option.none())
+    assert.deepStrictEqual(WwwAuthenticate.insufficientScope({ status: 403, headers: Headers.empty }), Option.none())
+  })
+
+  it("insufficient user authentication is a value (RFC 9470 section 3)", () => {
+    const header = "Bearer error=\"insufficient_user_authentication\", acr_values=\"gold silver\", max_age=\"5\""
+    assert.deepStrictEqual(
+      WwwAuthenticate.insufficientUserAuthentication(answer(401, header)),
+      Option.some({ acrValues: ["gold", "silver"], maxAge: 5 })
+    )
+    assert.deepStrictEqual(
+      WwwAuthenticate.insufficientUserAuthentication(answer(401, "Bearer error=\"insufficient_user_authentication\"")),
+      Option.some({ acrValues: [], maxAge: undefined })
+    )
+  })
+})
