@@ -55,12 +55,14 @@ export const makeAirport: Effect.Effect<Airport, never, Scope.Scope> = Effect.ge
     const waiters = new Set<(exit: Exit.Exit<A, E>) => void>()
     let landed: Exit.Exit<A, E> | undefined
 
-    // Not at once: the owner keeps the flight before it can land.
-    const fiber = fork(options.work, { immediate: false })
+    // Not at once: the owner keeps the flight before it can land. Its exit is its value, since the runtime logs the
+    // failure of a fiber that nobody joins.
+    const fiber = fork(Effect.exit(options.work), { immediate: false })
     airborne.add(fiber)
     // An observer, not `onExit`: a fiber that is interrupted before its first step never runs its finalizers.
-    fiber.addObserver((exit) => {
+    fiber.addObserver((ended) => {
       airborne.delete(fiber)
+      const exit = Exit.flatten(ended)
       landed = Exit.isFailure(exit) && Cause.isInterrupted(exit.cause) && Option.isNone(Cause.failureOption(exit.cause))
         ? Exit.fail(options.interrupted())
         : exit

@@ -1,0 +1,110 @@
+import { AuthorizationServer, ClientCredentialsTokenManager, TokenClient } from "@effect-oauth/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FastCheck, Redacted, TestClock } from "effect"
+import { metadataUrls } from "../src/AuthorizationServer.ts"
+import { json, services, stub, token } from "./support/StubServer.ts"
+
+const issuer = "https://as.test/tenant"
+const options: TokenClient.TokenClientOptions = { issuer, clientId: "worker" }
+const document = (more: Record<string, unknown> = {}) => json({ issuer, token_endpoint: "https://as.test/token", ...more })
+
+const metadata = Effect.gen(function*() {
+  const server = yield* AuthorizationServer.AuthorizationServer
+  return yield* server.metadata(yield* TokenClient.make("worker", options))
+})
+
+const settle = Effect.repeatN(Effect.yieldNow(), 50)
+
+describe("AuthorizationServer", () => {
+  it("looks where OpenID Connect Discovery section 4 and RFC 8414 section 3 say", () => {
+    assert.deepStrictEqual(metadataUrls("https://example.com/issuer1").map(String), [
+      "https://example.com/issuer1/.well-known/openid-configuration",
+      "https://example.com/.well-known/oauth-authorization-server/issuer1"
+    ])
+    assert.deepStrictEqual(metadataUrls("https://example.com").map(String), [
+      "https://example.com/.well-known/openid-configuration",
+      "https://example.com/.well-known/oauth-authorization-server"
+    ])
+  })
+
+  it.effect("a client with an issuer finds its token endpoint at first use, once", () => {
+    const server = stub((seen, number) => seen.method === "GET" ? document() : token(number))
+    return Effect.gen(function*() {
+      const get = (scope: string) => ClientCredentialsTokenManager.get("worker", { scope })
+      const [first] = yield* Effect.all([get("a"), get("b")], { concurrency: "unbounded" })
+      assert.strictEqual(Redacted.value(first.value), "token-2")
+      assert.deepStrictEqual(server.seen.map(({ method, url }) => `${method} ${url}`), [
+        "GET https://as.test/tenant/.well-known/openid-configuration",
+        "POST https://as.test/token",
+        "POST https://as.test/token"
+      ])
+    }).pipe(Effect.provide(services(server, { worker: options })))
+  })
+
+  it.effect("asks at the second address if the first has nothing", () => {
+    const server = stub((seen) => seen.url.includes("openid") ? new Response("", { status: 404 }) : document())
+    return Effect.gen(function*() {
+      assert.strictEqual((yield* metadata).tokenEndpoint?.href, "https://as.test/token")
+    }).pipe(Effect.provide(services(server, { worker: options })))
+  })
+
+  it.effect("stays for an hour, then is read again in the background; a failure of that is no matter", () => {
+    const server = stub((_, number) => number === 1 ? document() : new Response(null, { status: 500 }))
+    return Effect.gen(function*() {
+      const first = yield* metadata
+      yield* TestClock.adjust("59 minutes")
+      yield* metadata
+      assert.strictEqual(server.seen.length, 1)
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(yield* metadata, first)
+      yield* settle
+      assert.strictEqual(server.seen.length, 3)
+      yield* TestClock.adjust("10 hours")
+      assert.strictEqual(yield* metadata, first)
+    }).pipe(Effect.provide(services(server, { worker: options })))
+  })
+
+  const rows: ReadonlyArray<readonly [name: string, answer: () => Response, says: string, retryable: boolean]> = [
+    ["another issuer", () => document({ issuer: `${issuer}/` }), "issuer is another one", false],
+    ["no issuer", () => json({ token_endpoint: "https://as.test" }), "issuer is another one", false],
+    ["HTML", () => new Response("<html>"), "HTML", false],
+    ["nothing", () => new Response(""), "empty", false],
+    ["404", () => new Response("", { status: 404 }), "404", false],
+    ["503", () => new Response("", { status: 503, headers: { "retry-after": "7" } }), "503", true],
+    ["a redirect", () => new Response(null, { status: 301, headers: { location: "https://evil.test" } }), "redirect", false]
+  ]
+  for (const [name, answer, says, retryable] of rows) {
+    it.effect(`${name} is a DiscoveryError`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(metadata)
+        assert.strictEqual(error._tag, "DiscoveryError")
+        assert.include(error.message, says)
+        assert.strictEqual(error.retryable, retryable)
+      }).pipe(Effect.provide(services(stub(answer), { worker: options }))))
+  }
+
+  it.effect("an endpoint over plain http: is no endpoint", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(ClientCredentialsTokenManager.get("worker"))
+      assert.strictEqual(error._tag, "TokenClientInvalid")
+      assert.include(error.message, "tokenEndpoint")
+    }).pipe(
+      Effect.provide(services(stub(() => document({ token_endpoint: "http://as.test/token" })), { worker: options }))
+    ))
+
+  it.effect.prop("whatever a server sends is metadata or a typed error", [
+    FastCheck.oneof(
+      FastCheck.json(),
+      FastCheck.record({ issuer: FastCheck.constantFrom(issuer, "", null), token_endpoint: FastCheck.jsonValue() }).map(
+        (value) => JSON.stringify(value)
+      )
+    )
+  ], ([body]) =>
+    Effect.gen(function*() {
+      const result = yield* Effect.either(metadata)
+      if (result._tag === "Left") assert.strictEqual(result.left._tag, "DiscoveryError")
+      else assert.strictEqual(result.right.issuer, issuer)
+    }).pipe(Effect.provide(services(stub(() => new Response(body)), { worker: options }))), {
+    fastCheck: { numRuns: 100 }
+  })
+})

@@ -1,0 +1,150 @@
+import { AccessTokenHttpClient, ClientCredentialsTokenManager, OAuthLogging, OAuthMetrics } from "@effect-oauth/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as HttpClient from "@effect/platform/HttpClient"
+import { Effect, HashMap, Layer, Logger, LogLevel, Metric, TestClock, Tracer } from "effect"
+import { json, options, services, stub, token } from "./support/StubServer.ts"
+
+const spans = () => {
+  const ended: Array<Tracer.Span> = []
+  const tracer = Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const attributes = new Map<string, unknown>()
+      const span: Tracer.Span = {
+        _tag: "Span",
+        name,
+        spanId: String(ended.length),
+        traceId: "trace",
+        parent,
+        context,
+        links,
+        sampled: true,
+        kind,
+        status: { _tag: "Started", startTime },
+        attributes,
+        attribute: (key, value) => void attributes.set(key, value),
+        event: () => {},
+        addLinks: () => {},
+        end: () => void ended.push(span)
+      }
+      return span
+    },
+    context: (f) => f()
+  })
+  return { ended, layer: Layer.setTracer(tracer) }
+}
+
+describe("observability", () => {
+  it.effect("a span around an acquisition and each exchange, linked to the caller's; none on a hit", () => {
+    const { ended, layer } = spans()
+    const server = stub((_, number) => number === 1 ? json({ error: "server_error" }, { status: 500 }) : token(number))
+    return Effect.gen(function*() {
+      const call = Effect.withSpan(ClientCredentialsTokenManager.get("worker"), "caller")
+      const fiber = yield* Effect.fork(call)
+      yield* TestClock.adjust("1 seconds")
+      yield* fiber
+      assert.deepStrictEqual(
+        ended.map(({ attributes, name }) => [name, attributes.get("oauth.attempt"), attributes.get("error.type")]),
+        [
+          ["oauth.token.request", 1, "TokenEndpointError"],
+          ["oauth.token.request", 2, undefined],
+          ["oauth.token.acquire", undefined, undefined],
+          ["caller", undefined, undefined]
+        ]
+      )
+      const [request, , acquire] = ended
+      assert.strictEqual(acquire?.links[0]?.span._tag === "Span" && acquire.links[0].span.name, "caller")
+      assert.strictEqual(acquire?.parent._tag, "None")
+      assert.deepStrictEqual(Object.fromEntries(request!.attributes), {
+        "oauth.client": "worker",
+        "oauth.grant": "client_credentials",
+        "oauth.attempt": 1,
+        "server.address": "as.test",
+        "http.response.status_code": 500,
+        "error.type": "TokenEndpointError"
+      })
+      ended.length = 0
+      yield* ClientCredentialsTokenManager.get("worker")
+      assert.deepStrictEqual(ended, [])
+    }).pipe(Effect.provide(Layer.provideMerge(services(server), layer)))
+  })
+
+  it.effect("trace context goes to the server only if that is asked for", () => {
+    const server = stub((_, number) => token(number))
+    return Effect.gen(function*() {
+      yield* ClientCredentialsTokenManager.get("quiet")
+      yield* ClientCredentialsTokenManager.get("open")
+      assert.deepStrictEqual(server.seen.map(({ headers }) => "traceparent" in headers), [false, true])
+    }).pipe(
+      Effect.provide(services(server, { quiet: options, open: { ...options, propagateTrace: true } }))
+    )
+  })
+
+  it.effect("counts each event once", () => {
+    const server = stub((seen, number) =>
+      seen.url.startsWith("https://as.test/")
+        ? token(number)
+        : json({}, { status: number === 2 ? 401 : 200 })
+    )
+    const read = Effect.map(
+      Effect.all({
+        used: Metric.value(OAuthMetrics.used),
+        retrieved: Metric.value(OAuthMetrics.retrieved),
+        retried: Metric.value(OAuthMetrics.retried),
+        hit: Metric.value(OAuthMetrics.cacheHit),
+        miss: Metric.value(OAuthMetrics.cacheMiss)
+      }),
+      (states): Record<string, number> =>
+        Object.fromEntries(Object.entries(states).map(([name, { count }]) => [name, count]))
+    )
+    return Effect.gen(function*() {
+      const before = yield* read
+      const api = (yield* HttpClient.HttpClient).pipe(yield* AccessTokenHttpClient.clientCredentials("worker"))
+      // Acquired, sent, refused, renewed, sent again; then twice from the cache.
+      yield* api.get("https://api.test/")
+      yield* api.get("https://api.test/")
+      yield* api.get("https://api.test/")
+      const after = yield* read
+      assert.deepStrictEqual(
+        Object.fromEntries(Object.keys(after).map((name) => [name, after[name]! - before[name]!])),
+        { used: 4, retrieved: 2, retried: 1, hit: 2, miss: 1 }
+      )
+    }).pipe(Effect.provide(services(server)))
+  })
+
+  const logged = (level: Layer.Layer<OAuthLogging.OAuthLogging> | Layer.Layer<never>, least: LogLevel.LogLevel) => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ annotations, logLevel, message }) => {
+      lines.push(`${logLevel.label} ${HashMap.unsafeGet(annotations, "oauth.client")}: ${String(message)}`)
+    })
+    const server = stub((_, number) => number === 1 ? token(number) : json({ error: "invalid_scope" }, { status: 400 }))
+    return Effect.gen(function*() {
+      yield* ClientCredentialsTokenManager.get("worker")
+      yield* Effect.flip(ClientCredentialsTokenManager.get("worker", { scope: "s" }))
+      return lines
+    }).pipe(
+      Effect.provide(
+        services(server).pipe(
+          Layer.provide(level),
+          Layer.provideMerge(Layer.merge(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(least)))
+        )
+      )
+    )
+  }
+
+  const debug = "DEBUG worker: a new access token"
+  const warning = "WARN worker: no new access token: client \"worker\": https://as.test/token answered 400 invalid_scope"
+
+  it.effect("a renewal is Debug, a failed one Warning, with the client's name", () =>
+    Effect.map(logged(Layer.empty, LogLevel.Debug), (lines) => assert.deepStrictEqual(lines, [debug, warning])))
+
+  it.effect("the program's level decides where nothing else is said", () =>
+    Effect.map(logged(Layer.empty, LogLevel.Info), (lines) => assert.deepStrictEqual(lines, [warning])))
+
+  it.effect("OAuthLogging decides for this library alone, up and down", () =>
+    Effect.gen(function*() {
+      const loud = yield* logged(OAuthLogging.layer(LogLevel.Debug), LogLevel.Info)
+      assert.deepStrictEqual(loud, [debug, warning])
+      const quiet = yield* logged(OAuthLogging.layer(LogLevel.None), LogLevel.All)
+      assert.deepStrictEqual(quiet, [])
+    }))
+})
