@@ -9,6 +9,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Redacted from "effect/Redacted"
+import { formEncode } from "./internal/formEncode.ts"
 import type * as OAuthValues from "./OAuthValues.ts"
 
 /**
@@ -68,9 +69,6 @@ export interface Credentials {
   readonly headers: Readonly<Record<string, string>>
   readonly form: Readonly<Record<string, string>>
 }
-
-/** RFC 6749 appendix B: application/x-www-form-urlencoded over UTF-8. */
-const formEncode = (value: string): string => new URLSearchParams({ "": value }).toString().slice(1)
 
 const basic = (id: string, secret: string): string => `Basic ${Encoding.encodeBase64(`${id}:${secret}`)}`
 

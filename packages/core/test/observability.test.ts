@@ -1,41 +1,13 @@
 import { AccessTokenHttpClient, ClientCredentialsTokenManager, OAuthLogging, OAuthMetrics } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as HttpClient from "@effect/platform/HttpClient"
-import { Effect, HashMap, Layer, Logger, LogLevel, Metric, TestClock, Tracer } from "effect"
+import { Effect, HashMap, Layer, Logger, LogLevel, Metric, TestClock } from "effect"
+import { recordingTracer } from "./support/recordingTracer.ts"
 import { json, options, services, stub, token } from "./support/StubServer.ts"
-
-const spans = () => {
-  const ended: Array<Tracer.Span> = []
-  const tracer = Tracer.make({
-    span: (name, parent, context, links, startTime, kind) => {
-      const attributes = new Map<string, unknown>()
-      const span: Tracer.Span = {
-        _tag: "Span",
-        name,
-        spanId: String(ended.length),
-        traceId: "trace",
-        parent,
-        context,
-        links,
-        sampled: true,
-        kind,
-        status: { _tag: "Started", startTime },
-        attributes,
-        attribute: (key, value) => void attributes.set(key, value),
-        event: () => {},
-        addLinks: () => {},
-        end: () => void ended.push(span)
-      }
-      return span
-    },
-    context: (f) => f()
-  })
-  return { ended, layer: Layer.setTracer(tracer) }
-}
 
 describe("observability", () => {
   it.effect("a span around an acquisition and each exchange, linked to the caller's; none on a hit", () => {
-    const { ended, layer } = spans()
+    const { ended, layer } = recordingTracer()
     const server = stub((_, number) => number === 1 ? json({ error: "server_error" }, { status: 500 }) : token(number))
     return Effect.gen(function*() {
       const call = Effect.withSpan(ClientCredentialsTokenManager.get("worker"), "caller")

@@ -17,6 +17,7 @@ import * as OAuthMetrics from "../OAuthMetrics.ts"
 import type { RequestContext, TokenRetriever } from "../TokenRetriever.ts"
 import * as WwwAuthenticate from "../WwwAuthenticate.ts"
 import { authorize, originOf, refusalOf } from "./attaching.ts"
+import { bareError, bareResponse } from "./bareResponse.ts"
 import { currentTimeMillis } from "./clock.ts"
 import { isKnown } from "./known.ts"
 import { parts } from "./perAttempt.ts"
@@ -44,7 +45,7 @@ const originsOf = (allowed: ReadonlyArray<string>): ReadonlySet<string> =>
   }))
 
 /** The error of an inner `filterStatusOk`, with the answer in the form in which it can still be read. */
-const sameError = <E>(error: E & HttpClientError.ResponseError, response: Response): E =>
+const withResponse = <E>(error: E & HttpClientError.ResponseError, response: Response): E =>
   new HttpClientError.ResponseError({ ...error, response }) as E & HttpClientError.ResponseError
 
 /** What is known of one execution, which has a headers object of its own that a redirect's next hop keeps. */
@@ -62,6 +63,12 @@ interface Call {
   /** The token that a renewal gave for the second sending. */
   renewed: AccessToken | undefined
 }
+
+/** What leaves the middleware has forgotten the token. */
+const bare = (response: Response, { request }: Call): Response =>
+  request === undefined ? response : bareResponse(response, request)
+
+const bareFailure = <E>(error: E, { request }: Call): E => request === undefined ? error : bareError(error, request)
 
 /** The request with a headers object of its own: many requests share one, that of no headers above all. */
 const withOwnHeaders = (request: Request): Request => {
@@ -152,7 +159,7 @@ export const make = <E2, R2>(
   const heal = <E, R>(
     response: Response,
     call: Call,
-    sendAgain: Effect.Effect<Response, E, R>,
+    sendAgain: () => Effect.Effect<Response, E, R>,
     otherwise: (response: Response) => Effect.Effect<Response, E, R>
   ): Effect.Effect<Response, E, R | R2> => {
     const { renewed, request, token } = call
@@ -167,7 +174,7 @@ export const make = <E2, R2>(
           if (isSame(other, token)) return otherwise(first)
           call.renewed = other
           OAuthMetrics.count(OAuthMetrics.retried)
-          return sendAgain
+          return sendAgain()
         }
       }))
   }
@@ -188,17 +195,24 @@ export const make = <E2, R2>(
         const attempt = postprocess<E2 | OriginNotAllowed, R2>(
           Effect.flatMap(request, (each) => prepare(each, call, fiber))
         )
+        const again = () =>
+          Effect.mapBoth(attempt, {
+            onSuccess: (response) => bare(response, call),
+            onFailure: (error) => bareFailure(error, call)
+          })
         return Effect.matchEffect(attempt, {
-          onSuccess: (response) => {
+          onSuccess: (signed) => {
+            const response = bare(signed, call)
             if (response.status < 300) return Effect.succeed(response)
             if (call.request !== undefined) noteRedirect(call.request, response)
-            return heal(response, call, attempt, Effect.succeed)
+            return heal(response, call, again, Effect.succeed)
           },
-          onFailure: (error) =>
-            error instanceof HttpClientError.ResponseError
-              ? heal(error.response, call, attempt, (response) =>
-                Effect.fail(response === error.response ? error : sameError(error, response)))
+          onFailure: (signed) => {
+            const error = bareFailure(signed, call)
+            return error instanceof HttpClientError.ResponseError
+              ? heal(error.response, call, again, (response) => Effect.fail(withResponse(error, response)))
               : Effect.fail(error)
+          }
         })
       })
 

@@ -12,6 +12,7 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constTrue, identity } from "effect/Function"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { type TokenEndpointError, TokenResponseInvalid, TokenTransportError } from "../OAuthError.ts"
@@ -117,6 +118,8 @@ export const exchange = (options: Exchange): Effect.Effect<Answer, ExchangeError
       Effect.provideService(FetchHttpClient.RequestInit, noRedirects),
       // `oauth.token.request` is the span of this exchange; the platform's adds nothing but the trace headers.
       options.propagateTrace ? identity : Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
+      // The runtime logs a failure of its own helper fibers, and those fail with the platform's errors.
+      Effect.withUnhandledErrorLogLevel(Option.none()),
       Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, "dpop", "dpop-nonce"])
     )
   })

@@ -4,6 +4,7 @@
 import type * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
 const replayable = new WeakSet<HttpBody.Stream>()
@@ -49,6 +50,8 @@ export const drained = (
     Stream.runDrain,
     Effect.timeoutOption("1 second"),
     Effect.ignore,
+    // The runtime would log the failure of a helper fiber, which prints the request.
+    Effect.withUnhandledErrorLogLevel(Option.none()),
     Effect.map(() => {
       const { "content-encoding": _, "content-length": __, ...headers } = response.headers
       const body = chunks.length === 0 ? null : new Blob(chunks as Array<Uint8Array<ArrayBuffer>>)

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import { TokenEndpointError, TokenResponseInvalid } from "../OAuthError.ts"
 import type { Answer } from "./exchange.ts"
+import { formEncode } from "./formEncode.ts"
 
 /** @internal */
 export type Json = Readonly<Record<string, unknown>>
@@ -22,10 +23,9 @@ const textOf = (value: unknown): string | undefined => typeof value === "string"
 
 /** @internal Text of a server as it may be shown: bounded, on one line, nothing in it that we sent as a secret. */
 export const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
-  const clean = secrets.filter((secret) => secret.length > 3).reduce(
-    (cleaned, secret) => cleaned.replaceAll(secret, "<redacted>").replaceAll(encodeURIComponent(secret), "<redacted>"),
-    text
-  )
+  const clean = secrets.filter((secret) => secret.length > 3)
+    .flatMap((secret) => [secret, encodeURIComponent(secret), formEncode(secret)])
+    .reduce((cleaned, secret) => cleaned.replaceAll(secret, "<redacted>"), text)
   // eslint-disable-next-line no-control-regex
   return clean.slice(0, 500).replace(/[\x00-\x1f\x7f]+/g, " ")
 }

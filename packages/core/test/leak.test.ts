@@ -1,0 +1,196 @@
+/**
+ * Nothing of this library shows a secret, in no form in which a program prints things: every public value and error, every
+ * log line and every span of a run in which all secrets are marked.
+ */
+import { AccessTokenHttpClient, ClientCredentialsTokenManager, TokenClient, TokenClients, TokenEndpoint, TokenGrant } from "@effect-oauth/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import { Cause, Effect, Layer, Logger, LogLevel, Metric, Redacted, TestClock } from "effect"
+import { inspect } from "node:util"
+import { every } from "./support/errors.ts"
+import { recordingTracer } from "./support/recordingTracer.ts"
+import { json, services, stub } from "./support/StubServer.ts"
+
+const mark = "5ecr3t"
+const secret = `${mark}-client-secret %&`
+const form = new URLSearchParams({ "": secret }).toString().slice(1)
+
+/** The marks, also in the encodings in which they travel. */
+const marks = [mark, btoa(`worker:${form}`), btoa(secret), form]
+
+const printed = (value: unknown): string =>
+  [
+    String(value),
+    JSON.stringify(value),
+    inspect(value, { depth: 20, showHidden: true }),
+    value instanceof Error ? `${value.stack}${value.message}${inspect(value.cause, { depth: 20 })}` : "",
+    Cause.pretty(Cause.fail(value)),
+    JSON.stringify(Cause.fail(value))
+  ].join("\n")
+
+const showsNone = (what: string, text: string) => {
+  for (const one of marks) assert.isFalse(text.includes(one), `${what} shows ${one}:\n${text.slice(0, 2000)}`)
+}
+
+const options: TokenClient.TokenClientOptions = {
+  tokenEndpoint: "https://as.test/token",
+  revocationEndpoint: "https://as.test/revoke",
+  introspectionEndpoint: "https://as.test/introspect",
+  clientId: "worker",
+  clientSecret: Redacted.make(secret),
+  parameters: { subject: Redacted.make(`${mark}-parameter`) }
+}
+
+const good = () =>
+  json({
+    access_token: `${mark}-access`,
+    token_type: "Bearer",
+    expires_in: 100,
+    refresh_token: `${mark}-refresh`,
+    id_token: `${mark}-id`,
+    more: `${mark}-more`
+  })
+
+/** Bad answers, each with secrets in it. */
+const bad: ReadonlyArray<readonly [name: string, answer: () => Response]> = [
+  ["an error object that quotes what was sent", () =>
+    json({ error: "invalid_client", error_description: `no ${secret} ${form} ${mark}-parameter` }, { status: 401 })],
+  ["a token under another name", () => json({ accessToken: `${mark}-access` })],
+  ["a token that cannot be sent", () => json({ access_token: `${mark}\n` })],
+  ["a token type that is no scheme", () => json({ access_token: `${mark}`, token_type: `${mark}\n` })],
+  ["HTML", () => new Response(`<p>${mark}</p>`)],
+  ["JSON cut off", () => new Response(`{"access_token":"${mark}`)],
+  ["too much", () => new Response(mark.repeat(300_000))],
+  ["a redirect", () => new Response(mark, { status: 302, headers: { location: `https://evil.test/?code=${mark}` } })],
+  ["headers", () => new Response(null, { status: 500, headers: { "retry-after": mark, "dpop-nonce": mark } })],
+  ["a body that breaks off", () =>
+    new Response(new ReadableStream({ start: (controller) => controller.error(new Error(mark)) }))]
+]
+
+const recording = () => {
+  const lines: Array<string> = []
+  const tracer = recordingTracer()
+  const logger = Logger.make((entry) => {
+    lines.push(printed([entry.message, entry.cause, entry.annotations, entry.spans]))
+    lines.push(Logger.jsonLogger.log(entry), Logger.logfmtLogger.log(entry))
+  })
+  const layer = Layer.mergeAll(
+    Logger.replace(Logger.defaultLogger, logger),
+    Logger.minimumLogLevel(LogLevel.All),
+    tracer.layer
+  )
+  const everything = () => [...lines, ...tracer.ended.map((span) => inspect(span, { depth: 10 }))].join("\n")
+  return { layer, everything }
+}
+
+describe("secrets do not show", () => {
+  it.effect("in values", () =>
+    Effect.gen(function*() {
+      const client = yield* TokenClient.make("worker", options)
+      const response = yield* Effect.flatMap(TokenEndpoint.TokenEndpoint, (endpoint) =>
+        endpoint.request(client, TokenGrant.clientCredentials))
+      const manager = yield* ClientCredentialsTokenManager.ClientCredentialsTokenManager
+      const token = yield* manager.get()
+      assert.isTrue(Redacted.value(token.value).includes(mark))
+      const values = {
+        client,
+        authentication: client.authentication,
+        response,
+        token,
+        exit: yield* Effect.exit(manager.get()),
+        manager,
+        clients: yield* TokenClients.TokenClients,
+        endpoint: yield* TokenEndpoint.TokenEndpoint
+      }
+      for (const [name, value] of Object.entries(values)) showsNone(name, printed(value))
+    }).pipe(Effect.provide(services(stub(good), { worker: options }))))
+
+  it("in errors of every kind", () => {
+    for (const error of every) showsNone(error._tag, printed(error))
+  })
+
+  for (const [name, answer] of bad) {
+    it.effect(`in error, logs and spans after ${name}`, () => {
+      const { everything, layer } = recording()
+      return Effect.gen(function*() {
+        const client = yield* TokenClient.make("worker", options)
+        const endpoint = yield* TokenEndpoint.TokenEndpoint
+        const token = Redacted.make(`${mark}-access`)
+        const all = yield* Effect.fork(Effect.all([
+          Effect.flip(ClientCredentialsTokenManager.get()),
+          Effect.flip(endpoint.request(client, TokenGrant.extension("urn:x:y", { ticket: Redacted.make(mark) }))),
+          Effect.flip(Effect.zipRight(endpoint.introspect(client, token), Effect.fail("answered" as const))),
+          Effect.flip(Effect.zipRight(endpoint.revoke(client, token), Effect.fail("answered" as const)))
+        ]))
+        yield* TestClock.adjust("1 minutes")
+        const errors = yield* all
+        for (const error of errors) showsNone(name, printed(error))
+        showsNone(`log or span after ${name}`, everything())
+        yield* Effect.logError("the program's own line", Cause.fail(errors[0]))
+        showsNone("the program's own line", everything())
+      }).pipe(
+        Effect.provide(services(stub(answer), { worker: options }).pipe(Layer.provideMerge(layer)))
+      )
+    })
+  }
+
+  it.effect("in a transport error, whatever its cause says", () =>
+    Effect.gen(function*() {
+      const cause = Object.assign(new Error(`cannot connect with ${mark}`), { code: mark, headers: { mark } })
+      const server = stub((_, __, request) =>
+        Effect.fail(new HttpClientError.RequestError({ request, reason: "Transport", cause, description: mark }))
+      )
+      const error = yield* Effect.flip(Effect.flatMap(TokenEndpoint.TokenEndpoint, (endpoint) =>
+        Effect.flatMap(TokenClient.make("worker", options), (client) =>
+          endpoint.request(client, TokenGrant.clientCredentials, {}, { retries: 0 }))).pipe(
+            Effect.provide(services(server, { worker: options }))
+          ))
+      showsNone("transport error", printed(error))
+    }))
+
+  it.effect("in a definition that is not usable", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(TokenClients.layer({
+        worker: {
+          clientId: `${mark}\n`,
+          clientSecret: mark as never,
+          tokenEndpoint: `https://user:${mark}@as.test`,
+          issuer: mark,
+          scope: `${mark}\n`,
+          resource: mark,
+          authentication: mark as never,
+          parameters: { x: { mark } as never },
+          timeout: mark as never,
+          maxResponseSize: mark as never
+        }
+      }))))
+      assert.strictEqual(error.problems.length, 10)
+      showsNone("TokenClientInvalid", printed(error))
+    }))
+
+  it.effect("in what an API call leaves behind: its response, its errors, logs and spans", () => {
+    const { everything, layer } = recording()
+    const server = stub((seen, number) =>
+      seen.url.startsWith("https://as.test/") ? good() : new Response("not JSON", { status: number % 2 === 0 ? 401 : 200 })
+    )
+    return Effect.gen(function*() {
+      const api = (yield* HttpClient.HttpClient).pipe(yield* AccessTokenHttpClient.clientCredentials())
+      const response = yield* api.get("https://api.test/x")
+      showsNone("response", printed(response))
+      const error = yield* Effect.flip(response.json)
+      showsNone("a body that is no JSON", printed(error))
+      const refused = yield* Effect.flip(HttpClient.filterStatusOk(api).get("https://api.test/x"))
+      showsNone("a status that is not ok", printed(refused))
+      yield* Effect.logError("a line of the program", response, error, refused)
+      showsNone("logs and spans", everything())
+      assert.include(everything(), "http.client GET")
+    }).pipe(Effect.provide(services(server, { worker: options }).pipe(Layer.provideMerge(layer))))
+  })
+
+  it.effect("in metrics", () =>
+    Effect.gen(function*() {
+      yield* ClientCredentialsTokenManager.get()
+      showsNone("metrics", printed(yield* Metric.snapshot))
+    }).pipe(Effect.provide(services(stub(good), { worker: options }))))
+})

@@ -1,0 +1,31 @@
+import { Layer, Tracer } from "effect"
+
+/** A tracer that keeps the spans that have ended. */
+export const recordingTracer = () => {
+  const ended: Array<Tracer.Span> = []
+  const tracer = Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const attributes = new Map<string, unknown>()
+      const span: Tracer.Span = {
+        _tag: "Span",
+        name,
+        spanId: String(ended.length),
+        traceId: "trace",
+        parent,
+        context,
+        links,
+        sampled: true,
+        kind,
+        status: { _tag: "Started", startTime },
+        attributes,
+        attribute: (key, value) => void attributes.set(key, value),
+        event: () => {},
+        addLinks: () => {},
+        end: () => void ended.push(span)
+      }
+      return span
+    },
+    context: (f) => f()
+  })
+  return { ended, layer: Layer.setTracer(tracer) }
+}
