@@ -92,7 +92,11 @@ const discover = (
   httpClient: HttpClient.HttpClient
 ): Effect.Effect<Metadata, DiscoveryError> => {
   const ask = (url: URL) => {
-    const failed = (problem: string, retryable: boolean, answer?: { readonly status: number; readonly retryAfter?: Duration.Duration | undefined }) =>
+    const failed = (
+      problem: string,
+      retryable: boolean,
+      answer?: { readonly status: number; readonly retryAfter?: Duration.Duration | undefined }
+    ) =>
       new DiscoveryError({
         clientName: client.name,
         endpoint: shown(url),
@@ -129,7 +133,10 @@ const discover = (
   return ask(openId!).pipe(
     // The first failure is the one to tell of, unless the second address is the one that answered.
     Effect.catchAll((first) => Effect.mapError(ask(oauth!), (second) => second.status === 404 ? first : second)),
-    Effect.withSpan("oauth.discovery", { kind: "client", attributes: { "oauth.client": client.name, "oauth.issuer": issuer } })
+    Effect.withSpan("oauth.discovery", {
+      kind: "client",
+      attributes: { "oauth.client": client.name, "oauth.issuer": issuer }
+    })
   )
 }
 

@@ -24,7 +24,7 @@ import type * as OAuthValues from "./OAuthValues.ts"
 export type ClientAuthentication = Data.TaggedEnum<{
   ClientSecretBasic: { readonly secret: OAuthValues.ClientSecret; readonly encoding: "form" | "raw" }
   ClientSecretPost: { readonly secret: OAuthValues.ClientSecret }
-  // eslint-disable-next-line @typescript-eslint/no-empty-object-type
+
   None: {}
 }>
 

@@ -86,20 +86,27 @@ export const make: Effect.Effect<
 
   /** A client that its server refuses may have another secret by now. */
   const acquire = (client: TokenClient, parameters: TokenRequestParameters) => ({ retries }: { retries: boolean }) =>
-    Effect.catchTag(request(client, parameters, retries), "TokenEndpointError", (error) =>
-      error.error !== "invalid_client"
-        ? Effect.fail(error)
-        : Effect.flatMap(
-          clients.changed(client),
-          Option.match({
-            onNone: () => Effect.fail(error),
-            onSome: (changed) =>
-              Effect.zipRight(
-                log.debug(client.name, "the server refused the client, its definition has changed: trying the new one"),
-                request(changed, parameters, retries)
-              )
-          })
-        ))
+    Effect.catchTag(
+      request(client, parameters, retries),
+      "TokenEndpointError",
+      (error) =>
+        error.error !== "invalid_client"
+          ? Effect.fail(error)
+          : Effect.flatMap(
+            clients.changed(client),
+            Option.match({
+              onNone: () => Effect.fail(error),
+              onSome: (changed) =>
+                Effect.zipRight(
+                  log.debug(
+                    client.name,
+                    "the server refused the client, its definition has changed: trying the new one"
+                  ),
+                  request(changed, parameters, retries)
+                )
+            })
+          )
+    )
 
   const describe = (
     client: TokenClient,
@@ -188,12 +195,13 @@ export const make: Effect.Effect<
 
   return {
     get: (name, parameters) =>
-      Effect.withFiberRuntime((fiber) =>
-        hit(name, parameters, currentTimeMillis(fiber)) ?? acquired(name, parameters)
-      ),
+      Effect.withFiberRuntime((fiber) => hit(name, parameters, currentTimeMillis(fiber)) ?? acquired(name, parameters)),
     renew: (name, rejected, parameters) =>
-      withRequest(name, parameters, (request) =>
-        Effect.catchAllDefect(Effect.suspend(() => cache.renew(request, rejected)), withoutCache(request))),
+      withRequest(
+        name,
+        parameters,
+        (request) => Effect.catchAllDefect(Effect.suspend(() => cache.renew(request, rejected)), withoutCache(request))
+      ),
     remove: (name, parameters) => withRequest(name, parameters, ({ key }) => cache.remove(key)),
     removeAll: (name) => cache.removeAll(name),
     revoke: (name, parameters) =>
@@ -224,6 +232,19 @@ export const get = (
   parameters?: TokenRequestParameters
 ): Effect.Effect<AccessToken, AccessTokenError, ClientCredentialsTokenManager> =>
   Effect.flatMap(ClientCredentialsTokenManager, (manager) => manager.get(name, parameters))
+
+/**
+ * Another token than the one that an API has rejected.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const renew = (
+  name: string | undefined,
+  rejected: AccessToken,
+  parameters?: TokenRequestParameters
+): Effect.Effect<AccessToken, AccessTokenError, ClientCredentialsTokenManager> =>
+  Effect.flatMap(ClientCredentialsTokenManager, (manager) => manager.renew(name, rejected, parameters))
 
 /**
  * Revokes the token at the server and forgets it (RFC 7009).

@@ -50,8 +50,7 @@ export const make: Effect.Effect<Log> = Effect.map(Effect.serviceOption(OAuthLog
     const log = Effect.annotateLogs(Effect.logWithLevel(logLevel, message), "oauth.client", clientName)
     return Option.match(level, {
       onNone: () => log,
-      onSome: (least) =>
-        LogLevel.lessThan(logLevel, least) ? Effect.void : Logger.withMinimumLogLevel(log, least)
+      onSome: (least) => LogLevel.lessThan(logLevel, least) ? Effect.void : Logger.withMinimumLogLevel(log, least)
     })
   }
   return { debug: at(LogLevel.Debug), warning: at(LogLevel.Warning) }

@@ -22,7 +22,10 @@ export const used: Metric.Metric.Counter<number> = counter("oauth_access_token_u
  * @since 0.1.0
  * @category metrics
  */
-export const retrieved: Metric.Metric.Counter<number> = counter("oauth_access_token_retrieved", "access tokens acquired from an authorization server")
+export const retrieved: Metric.Metric.Counter<number> = counter(
+  "oauth_access_token_retrieved",
+  "access tokens acquired from an authorization server"
+)
 
 /**
  * Acquisitions that failed; tagged with `error`, the tag of the typed error.
@@ -30,7 +33,10 @@ export const retrieved: Metric.Metric.Counter<number> = counter("oauth_access_to
  * @since 0.1.0
  * @category metrics
  */
-export const retrievalFailed: Metric.Metric.Counter<number> = counter("oauth_access_token_retrieval_failed", "acquisitions that failed")
+export const retrievalFailed: Metric.Metric.Counter<number> = counter(
+  "oauth_access_token_retrieval_failed",
+  "acquisitions that failed"
+)
 
 /**
  * Requests to an API that were sent again with another token after a 401.
@@ -38,7 +44,10 @@ export const retrievalFailed: Metric.Metric.Counter<number> = counter("oauth_acc
  * @since 0.1.0
  * @category metrics
  */
-export const retried: Metric.Metric.Counter<number> = counter("oauth_unauthorized_retries", "requests sent again after a 401")
+export const retried: Metric.Metric.Counter<number> = counter(
+  "oauth_unauthorized_retries",
+  "requests sent again after a 401"
+)
 
 /**
  * Calls served from the cache; tagged with `tier`, `memory`.
@@ -46,7 +55,9 @@ export const retried: Metric.Metric.Counter<number> = counter("oauth_unauthorize
  * @since 0.1.0
  * @category metrics
  */
-export const cacheHit: Metric.Metric.Counter<number> = counter("oauth_cache_hits", "tokens served from the cache").pipe(Metric.tagged("tier", "memory"))
+export const cacheHit: Metric.Metric.Counter<number> = counter("oauth_cache_hits", "tokens served from the cache").pipe(
+  Metric.tagged("tier", "memory")
+)
 
 /**
  * Calls for which the cache held no token; tagged with `tier`, `memory`.
@@ -54,7 +65,10 @@ export const cacheHit: Metric.Metric.Counter<number> = counter("oauth_cache_hits
  * @since 0.1.0
  * @category metrics
  */
-export const cacheMiss: Metric.Metric.Counter<number> = counter("oauth_cache_misses", "calls for which the cache held no usable token").pipe(
+export const cacheMiss: Metric.Metric.Counter<number> = counter(
+  "oauth_cache_misses",
+  "calls for which the cache held no usable token"
+).pipe(
   Metric.tagged("tier", "memory")
 )
 
@@ -64,7 +78,10 @@ export const cacheMiss: Metric.Metric.Counter<number> = counter("oauth_cache_mis
  * @since 0.1.0
  * @category metrics
  */
-export const coalesced: Metric.Metric.Counter<number> = counter("oauth_coalesced_callers", "callers that joined an acquisition under way")
+export const coalesced: Metric.Metric.Counter<number> = counter(
+  "oauth_coalesced_callers",
+  "callers that joined an acquisition under way"
+)
 
 const refreshAhead = counter("oauth_refresh_ahead", "renewals in the background before expiry")
 

@@ -15,8 +15,7 @@ const says = (expected: string) => ({
   message: () => ({ message: `expected ${expected}`, override: true })
 })
 
-const text = (max: number) =>
-  Schema.String.pipe(Schema.filter((value) => value.length >= 1 && value.length <= max))
+const text = (max: number) => Schema.String.pipe(Schema.filter((value) => value.length >= 1 && value.length <= max))
 
 /**
  * The name under which a program registers a client, 1 to 1,024 characters.

@@ -149,7 +149,8 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         const jitter = yield* Random.next
         const clock = yield* Effect.clock
         const started = clock.unsafeCurrentTimeMillis()
-        const landed = () => OAuthMetrics.observe(OAuthMetrics.acquisitionMillis, clock.unsafeCurrentTimeMillis() - started)
+        const landed = () =>
+          OAuthMetrics.observe(OAuthMetrics.acquisitionMillis, clock.unsafeCurrentTimeMillis() - started)
         return yield* request.acquire({ retries: !probe }).pipe(
           Effect.timeoutFail({
             duration: request.acquireTimeout,
@@ -171,15 +172,18 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         Effect.withSpan("oauth.token.acquire", {
           root: true,
           captureStackTrace: false,
-          attributes: { "oauth.client": request.clientName, "oauth.forced": kind === "forced", "oauth.ahead": background },
+          attributes: {
+            "oauth.client": request.clientName,
+            "oauth.forced": kind === "forced",
+            "oauth.ahead": background
+          },
           links: caller === undefined ? [] : [{ _tag: "SpanLink", span: caller, attributes: {} }]
         })
       )
     }
 
-    const start = (departure: Departure): Effect.Effect<AccessToken, AccessTokenError> => {
+    const start = (departure: Departure): Flight<AccessToken, AccessTokenError> => {
       const { background, kind, request, slot } = departure
-      if (airport.closed()) return Effect.fail(new TokenCacheClosed({ clientName: request.clientName }))
       const ended = () => {
         if (slot.flights[kind] === flight) slot.flights[kind] = undefined
       }
@@ -191,7 +195,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         interrupted: () => new TokenCacheClosed({ clientName: request.clientName })
       })
       slot.flights[kind] = flight
-      return flight.join
+      return flight
     }
 
     const joined = (flight: Flight<AccessToken, AccessTokenError>): Effect.Effect<AccessToken, AccessTokenError> => {
@@ -219,8 +223,9 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         return refuse(slot.backoff, now)
       }
       if (flight !== undefined) return joined(flight)
+      if (airport.closed()) return Effect.fail(new TokenCacheClosed({ clientName: request.clientName }))
       if (permission === "clear") setBackoff(slot, undefined)
-      return start({ slot, request, kind, background: false, probe: permission === "probe", caller })
+      return start({ slot, request, kind, background: false, probe: permission === "probe", caller }).join
     }
 
     /** A renewal for which nobody waits. */
@@ -254,9 +259,11 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         renewAhead(slot, request, now, caller)
         return held.hit
       }
-      return Effect.catchAll(obtain(slot, request, "normal", now, caller), (error) =>
-        Effect.flatMap(Clock.currentTimeMillis, (later) =>
-          later < held.endsAt ? held.hit : Effect.fail(error)))
+      return Effect.catchAll(
+        obtain(slot, request, "normal", now, caller),
+        (error) =>
+          Effect.flatMap(Clock.currentTimeMillis, (later) => later < held.endsAt ? held.hit : Effect.fail(error))
+      )
     }
 
     const forced = (request: TokenCacheRequest): Effect.Effect<AccessToken, AccessTokenError> =>
@@ -297,7 +304,9 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         Effect.clockWith((clock) => {
           const slot = slotOf(request)
           const isOther = (token: AccessToken) => !isSame(token, rejected)
-          if (slot.held !== undefined && isOther(slot.held.token) && clock.unsafeCurrentTimeMillis() < slot.held.endsAt) {
+          if (
+            slot.held !== undefined && isOther(slot.held.token) && clock.unsafeCurrentTimeMillis() < slot.held.endsAt
+          ) {
             return slot.held.hit
           }
           const { normal } = slot.flights
@@ -329,4 +338,3 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
  * @category layers
  */
 export const layer = (options?: Options): Layer.Layer<TokenCache> => Layer.scoped(TokenCache, make(options))
-

@@ -17,7 +17,7 @@ import { found, parseField, shapeOf } from "./internal/problem.ts"
 import { insecure } from "./internal/url.ts"
 import { type ClientProblem, TokenClientInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
-import { type ParameterValue, parametersProblem } from "./TokenRequestParameters.ts"
+import { parametersProblem, type ParameterValue } from "./TokenRequestParameters.ts"
 
 /**
  * What a developer says of a client. Either `tokenEndpoint` or `issuer` is needed; with `issuer`, every endpoint that is
@@ -108,7 +108,11 @@ class Fields {
   url(field: "tokenEndpoint" | "revocationEndpoint" | "introspectionEndpoint" | "issuer"): URL | undefined {
     const value: unknown = this.options[field]
     if (value === undefined) return undefined
-    const url = value instanceof URL ? value : typeof value === "string" && URL.canParse(value) ? new URL(value) : undefined
+    const url = value instanceof URL
+      ? value
+      : typeof value === "string" && URL.canParse(value)
+      ? new URL(value)
+      : undefined
     if (url === undefined) return this.wrong(field, found("expected an absolute URL", value))
     if (url.username !== "" || url.password !== "") {
       return this.wrong(field, "expected a URL without user name and password: use clientId and clientSecret")
@@ -118,7 +122,10 @@ class Fields {
     return problem === undefined ? url : this.wrong(field, `${problem}, found ${url.protocol}//${url.host}`)
   }
 
-  duration(field: "timeout" | "defaultLifetime" | "expiryBuffer" | "acquireTimeout", otherwise: Duration.DurationInput) {
+  duration(
+    field: "timeout" | "defaultLifetime" | "expiryBuffer" | "acquireTimeout",
+    otherwise: Duration.DurationInput
+  ) {
     const value = this.options[field]
     const duration = Duration.decodeUnknown(value === undefined ? otherwise : value)
     if (Option.isSome(duration)) return duration.value
@@ -145,10 +152,14 @@ class Fields {
     const { authentication, clientSecret } = this.options
     const secret = clientSecret === undefined
       ? undefined
-      : Either.getOrElse(parseField(OAuthValues.ClientSecret, clientSecret), (problem) =>
-        this.wrong("clientSecret", problem))
+      : Either.getOrElse(
+        parseField(OAuthValues.ClientSecret, clientSecret),
+        (problem) => this.wrong("clientSecret", problem)
+      )
     if (Predicate.isObject(authentication)) {
-      if (clientSecret !== undefined) this.wrong("clientSecret", "the authentication holds the secret already: leave one out")
+      if (clientSecret !== undefined) {
+        this.wrong("clientSecret", "the authentication holds the secret already: leave one out")
+      }
       return authentication
     }
     if (authentication === undefined) {

@@ -6,7 +6,6 @@
  *
  * @since 0.1.0
  */
-import type * as ClientAuthentication from "./ClientAuthentication.ts"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -18,10 +17,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
+import type * as ClientAuthentication from "./ClientAuthentication.ts"
 import * as Remembered from "./internal/remembered.ts"
 import {
   type ClientProblem,
-  TokenClientInvalid,
+  type TokenClientInvalid,
   TokenClientNotFound,
   TokenClientUnavailable
 } from "./OAuthError.ts"
@@ -165,11 +165,17 @@ export const layer = (
  * @category models
  */
 export type TokenClientConfig =
-  | { readonly [K in keyof TokenClient.TokenClientOptions]: TokenClient.TokenClientOptions[K] | Config.Config<TokenClient.TokenClientOptions[K]> | FromConfig<K> }
+  | {
+    readonly [K in keyof TokenClient.TokenClientOptions]:
+      | TokenClient.TokenClientOptions[K]
+      | Config.Config<TokenClient.TokenClientOptions[K]>
+      | FromConfig<K>
+  }
   | Config.Config<TokenClient.TokenClientOptions>
 
 /** Fields whose `Config` may yield what `Config` usually yields. */
-type FromConfig<K> = K extends "authentication" ? Config.Config<string> | Config.Config<Option.Option<ClientAuthentication.Method>>
+type FromConfig<K> = K extends "authentication" ?
+  Config.Config<string> | Config.Config<Option.Option<ClientAuthentication.Method>>
   : K extends "clientSecret" ? Config.Config<Option.Option<Redacted.Redacted<string>>>
   : K extends "scope" | "issuer" | "resource" ? Config.Config<Option.Option<string>>
   : never
@@ -218,10 +224,13 @@ const readClient = (name: string, config: TokenClientConfig): Effect.Effect<Pars
     // A field that could not be read is told of once, with the name of its variable.
     return Either.isRight(client) && problems.length === 0
       ? client
-      : Either.left([...problems, ...Either.match(client, {
-        onLeft: (more) => more.filter(({ field }) => !unread.has(field)),
-        onRight: () => []
-      })])
+      : Either.left([
+        ...problems,
+        ...Either.match(client, {
+          onLeft: (more) => more.filter(({ field }) => !unread.has(field)),
+          onRight: () => []
+        })
+      ])
   })
 
 /**

@@ -132,7 +132,11 @@ export const formOf = (client: TokenClient, grant: TokenGrant.TokenGrant, parame
 }
 
 /** @internal */
-export const readToken = (answer: Answer, client: TokenClient, from: From): TokenResponse | ReturnType<typeof refusal> => {
+export const readToken = (
+  answer: Answer,
+  client: TokenClient,
+  from: From
+): TokenResponse | ReturnType<typeof refusal> => {
   const json = jsonObject(answer.body)
   const isResult = typeof json !== "string" && answer.status >= 200 && answer.status < 300 &&
     json.access_token !== undefined
@@ -180,137 +184,150 @@ type EndpointField = "tokenEndpoint" | "revocationEndpoint" | "introspectionEndp
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<TokenEndpoint["Type"], never, AuthorizationServer | HttpClient.HttpClient> = Effect.gen(
-  function*() {
-    const common = yield* backchannel
-    const server = yield* AuthorizationServer
+export const make: Effect.Effect<TokenEndpoint["Type"], never, AuthorizationServer | HttpClient.HttpClient> = Effect
+  .gen(
+    function*() {
+      const common = yield* backchannel
+      const server = yield* AuthorizationServer
 
-    const endpointOf = (client: TokenClient, field: EndpointField): Effect.Effect<URL, TokenClientInvalid | DiscoveryError> => {
-      const given = client[field]
-      if (given !== undefined) return Effect.succeed(given)
-      const missing = (problem: string) =>
-        new TokenClientInvalid({ problems: [{ client: client.name, field, problem }] })
-      if (client.issuer === undefined) return Effect.fail(missing("is needed for this and neither it nor issuer is given"))
-      return Effect.flatMap(server.metadata(client), (metadata) => {
-        const found = metadata[field]
-        return found === undefined
-          ? Effect.fail(missing(`the metadata of issuer ${client.issuer} names none that is usable: give it here`))
-          : Effect.succeed(found)
-      })
-    }
-
-    /** One request with its retries: `read` makes a result or an error of each answer. */
-    const call = <A>(options: {
-      readonly client: TokenClient
-      readonly field: EndpointField
-      readonly grant: string
-      readonly form: Form
-      readonly secrets: ReadonlyArray<string>
-      readonly retries: number
-      readonly read: (answer: Answer, from: From) => Effect.Effect<A, ExchangeError>
-    }): Effect.Effect<A, ExchangeError> =>
-      Effect.flatMap(endpointOf(options.client, options.field), (url) => {
-        const { client } = options
-        const from: From = {
-          clientName: client.name,
-          endpoint: shown(url),
-          secrets: [...options.secrets, ...secretsOf(client.parameters), ...ClientAuthentication.secrets(client.authentication)]
+      const endpointOf = (
+        client: TokenClient,
+        field: EndpointField
+      ): Effect.Effect<URL, TokenClientInvalid | DiscoveryError> => {
+        const given = client[field]
+        if (given !== undefined) return Effect.succeed(given)
+        const missing = (problem: string) =>
+          new TokenClientInvalid({ problems: [{ client: client.name, field, problem }] })
+        if (client.issuer === undefined) {
+          return Effect.fail(missing("is needed for this and neither it nor issuer is given"))
         }
-        const attempt = (number: number): Effect.Effect<A, ExchangeError> =>
-          exchange({
+        return Effect.flatMap(server.metadata(client), (metadata) => {
+          const found = metadata[field]
+          return found === undefined
+            ? Effect.fail(missing(`the metadata of issuer ${client.issuer} names none that is usable: give it here`))
+            : Effect.succeed(found)
+        })
+      }
+
+      /** One request with its retries: `read` makes a result or an error of each answer. */
+      const call = <A>(options: {
+        readonly client: TokenClient
+        readonly field: EndpointField
+        readonly grant: string
+        readonly form: Form
+        readonly secrets: ReadonlyArray<string>
+        readonly retries: number
+        readonly read: (answer: Answer, from: From) => Effect.Effect<A, ExchangeError>
+      }): Effect.Effect<A, ExchangeError> =>
+        Effect.flatMap(endpointOf(options.client, options.field), (url) => {
+          const { client } = options
+          const from: From = {
             clientName: client.name,
-            httpClient: client.httpClient ?? common,
-            url,
-            method: "POST",
-            timeout: client.timeout,
-            maxResponseSize: client.maxResponseSize,
-            propagateTrace: client.propagateTrace,
-            prepare: (request) =>
-              Effect.map(ClientAuthentication.credentials(client.authentication, client.clientId), ({ form, headers }) =>
-                request.pipe(
-                  HttpClientRequest.setHeaders(headers),
-                  HttpClientRequest.bodyUrlParams([...options.form, ...Object.entries(form)])
-                ))
-          }).pipe(
-            Effect.tap((answer) => Effect.annotateCurrentSpan("http.response.status_code", answer.status)),
-            Effect.flatMap((answer) => options.read(answer, from)),
-            Effect.tapError((error) => Effect.annotateCurrentSpan("error.type", error._tag)),
-            Effect.withSpan("oauth.token.request", {
-              kind: "client",
-              captureStackTrace: false,
-              attributes: {
-                "oauth.client": client.name,
-                "oauth.grant": options.grant,
-                "oauth.attempt": number,
-                "server.address": url.host
-              }
-            }),
-            Effect.catchAll((error) =>
-              number > options.retries
-                ? Effect.fail(error)
-                : Effect.flatMap(waitBefore(number - 1, error), (wait) =>
-                  wait === undefined ? Effect.fail(error) : Effect.delay(attempt(number + 1), wait))
+            endpoint: shown(url),
+            secrets: [
+              ...options.secrets,
+              ...secretsOf(client.parameters),
+              ...ClientAuthentication.secrets(client.authentication)
+            ]
+          }
+          const attempt = (number: number): Effect.Effect<A, ExchangeError> =>
+            exchange({
+              clientName: client.name,
+              httpClient: client.httpClient ?? common,
+              url,
+              method: "POST",
+              timeout: client.timeout,
+              maxResponseSize: client.maxResponseSize,
+              propagateTrace: client.propagateTrace,
+              prepare: (request) =>
+                Effect.map(
+                  ClientAuthentication.credentials(client.authentication, client.clientId),
+                  ({ form, headers }) =>
+                    request.pipe(
+                      HttpClientRequest.setHeaders(headers),
+                      HttpClientRequest.bodyUrlParams([...options.form, ...Object.entries(form)])
+                    )
+                )
+            }).pipe(
+              Effect.tap((answer) => Effect.annotateCurrentSpan("http.response.status_code", answer.status)),
+              Effect.flatMap((answer) => options.read(answer, from)),
+              Effect.tapError((error) => Effect.annotateCurrentSpan("error.type", error._tag)),
+              Effect.withSpan("oauth.token.request", {
+                kind: "client",
+                captureStackTrace: false,
+                attributes: {
+                  "oauth.client": client.name,
+                  "oauth.grant": options.grant,
+                  "oauth.attempt": number,
+                  "server.address": url.host
+                }
+              }),
+              Effect.catchAll((error) =>
+                number > options.retries
+                  ? Effect.fail(error)
+                  : Effect.flatMap(waitBefore(number - 1, error), (wait) =>
+                    wait === undefined ? Effect.fail(error) : Effect.delay(attempt(number + 1), wait))
+              )
             )
-          )
-        return attempt(1)
-      })
+          return attempt(1)
+        })
 
-    const aboutToken = (token: Redacted.Redacted<string>, hint: string | undefined): Form => [
-      ["token", Redacted.value(token)],
-      ...(hint === undefined ? [] : [["token_type_hint", hint] as const])
-    ]
+      const aboutToken = (token: Redacted.Redacted<string>, hint: string | undefined): Form => [
+        ["token", Redacted.value(token)],
+        ...(hint === undefined ? [] : [["token_type_hint", hint] as const])
+      ]
 
-    return {
-      request: (client, grant, parameters = {}, options) =>
-        Effect.suspend((): Effect.Effect<TokenResponse, ExchangeError | TokenRequestInvalid> => {
-          const invalid = validate(client.name, parameters) ?? grantProblem(client, grant, parameters)
-          if (invalid !== undefined) return Effect.fail(invalid)
-          return call({
+      return {
+        request: (client, grant, parameters = {}, options) =>
+          Effect.suspend((): Effect.Effect<TokenResponse, ExchangeError | TokenRequestInvalid> => {
+            const invalid = validate(client.name, parameters) ?? grantProblem(client, grant, parameters)
+            if (invalid !== undefined) return Effect.fail(invalid)
+            return call({
+              client,
+              field: "tokenEndpoint",
+              grant: TokenGrant.grantTypeOf(grant),
+              form: formOf(client, grant, parameters),
+              secrets: [...secretsOf(parameters.parameters ?? {}), ...secretsOf(TokenGrant.fieldsOf(grant))],
+              retries: options?.retries ?? 2,
+              read: (answer, from) => {
+                const result = readToken(answer, client, from)
+                return result instanceof Error ? Effect.fail(result) : Effect.succeed(result)
+              }
+            })
+          }),
+
+        revoke: (client, token, hint) =>
+          call({
             client,
-            field: "tokenEndpoint",
-            grant: TokenGrant.grantTypeOf(grant),
-            form: formOf(client, grant, parameters),
-            secrets: [...secretsOf(parameters.parameters ?? {}), ...secretsOf(TokenGrant.fieldsOf(grant))],
-            retries: options?.retries ?? 2,
+            field: "revocationEndpoint",
+            grant: "revocation",
+            form: aboutToken(token, hint),
+            secrets: [Redacted.value(token)],
+            retries: 2,
+            read: (answer, from) =>
+              answer.status >= 200 && answer.status < 300
+                ? Effect.void
+                : Effect.fail(refusal(answer, jsonObject(answer.body), from))
+          }),
+
+        introspect: (client, token, hint) =>
+          call({
+            client,
+            field: "introspectionEndpoint",
+            grant: "introspection",
+            form: aboutToken(token, hint),
+            secrets: [Redacted.value(token)],
+            retries: 2,
             read: (answer, from) => {
-              const result = readToken(answer, client, from)
-              return result instanceof Error ? Effect.fail(result) : Effect.succeed(result)
+              const json: Json | string = jsonObject(answer.body)
+              return answer.status === 200 && typeof json !== "string" && typeof json.active === "boolean"
+                ? Effect.succeed({ active: json.active, claims: json })
+                : Effect.fail(refusal(answer, json, from))
             }
           })
-        }),
-
-      revoke: (client, token, hint) =>
-        call({
-          client,
-          field: "revocationEndpoint",
-          grant: "revocation",
-          form: aboutToken(token, hint),
-          secrets: [Redacted.value(token)],
-          retries: 2,
-          read: (answer, from) =>
-            answer.status >= 200 && answer.status < 300
-              ? Effect.void
-              : Effect.fail(refusal(answer, jsonObject(answer.body), from))
-        }),
-
-      introspect: (client, token, hint) =>
-        call({
-          client,
-          field: "introspectionEndpoint",
-          grant: "introspection",
-          form: aboutToken(token, hint),
-          secrets: [Redacted.value(token)],
-          retries: 2,
-          read: (answer, from) => {
-            const json: Json | string = jsonObject(answer.body)
-            return answer.status === 200 && typeof json !== "string" && typeof json.active === "boolean"
-              ? Effect.succeed({ active: json.active, claims: json })
-              : Effect.fail(refusal(answer, json, from))
-          }
-        })
+      }
     }
-  }
-)
+  )
 
 const grantProblem = (
   client: TokenClient,

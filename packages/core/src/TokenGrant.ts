@@ -14,7 +14,6 @@ import type { ParameterValue } from "./TokenRequestParameters.ts"
  * @category models
  */
 export type TokenGrant = Data.TaggedEnum<{
-  // eslint-disable-next-line @typescript-eslint/no-empty-object-type
   ClientCredentials: {}
   Extension: { readonly grantType: string; readonly parameters: Readonly<Record<string, ParameterValue>> }
 }>

@@ -58,9 +58,10 @@ export interface Customize<out E = never, out R = never> {
  * @since 0.1.0
  * @category tags
  */
-export class TokenRequestCustomizer
-  extends Context.Tag("@effect-oauth/core/TokenRequestCustomizer")<TokenRequestCustomizer, Customize<AccessTokenError>>()
-{}
+export class TokenRequestCustomizer extends Context.Tag("@effect-oauth/core/TokenRequestCustomizer")<
+  TokenRequestCustomizer,
+  Customize<AccessTokenError>
+>() {}
 
 const noParameters: TokenRequestParameters = {}
 
@@ -85,7 +86,8 @@ export const clientCredentials = <E = never, R = never>(
     const manager = yield* ClientCredentialsTokenManager
     yield* manager.check(name)
     const common = yield* Effect.serviceOption(TokenRequestCustomizer)
-    const customizer: Customize<AccessTokenError | E, R> | undefined = customize ?? (common._tag === "Some" ? common.value : undefined)
+    const customizer: Customize<AccessTokenError | E, R> | undefined = customize ??
+      (common._tag === "Some" ? common.value : undefined)
 
     const retrieve = (request: RequestContext, wanted: TokenRequestParameters | undefined) =>
       request.rejected !== undefined

@@ -1,9 +1,9 @@
 import { AccessToken, AccessTokenHttpClient, OAuthError, TokenRetriever } from "@effect-oauth/core"
-import { assert, describe, it } from "@effect/vitest"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import { assert, describe, it } from "@effect/vitest"
 import { Context, DateTime, Effect, Layer, Redacted, Schema, Stream } from "effect"
 import { TokenType } from "../src/OAuthValues.ts"
 import type { Seen, Stub } from "./support/StubServer.ts"
@@ -316,9 +316,11 @@ describe("AccessTokenHttpClient", () => {
 
     it.effect("is returned if renewing fails", () => {
       const server = stub(() => unauthorized())
-      const api = server.client.pipe(AccessTokenHttpClient.make(({ rejected }) =>
-        rejected === undefined ? Effect.succeed(accessToken("t")) : Effect.fail("down" as const)
-      ))
+      const api = server.client.pipe(
+        AccessTokenHttpClient.make(({ rejected }) =>
+          rejected === undefined ? Effect.succeed(accessToken("t")) : Effect.fail("down" as const)
+        )
+      )
       return Effect.map(api.get(url), (response) => assert.strictEqual(response.status, 401))
     })
 
@@ -352,7 +354,8 @@ describe("AccessTokenHttpClient", () => {
         assert.strictEqual((yield* off.get(url)).status, 419)
         const own = server.client.pipe(
           AccessTokenHttpClient.make(retriever().retrieve, {
-            retryUnauthorized: (response) => response.status === 419 || AccessTokenHttpClient.retryUnauthorized(response)
+            retryUnauthorized: (response) =>
+              response.status === 419 || AccessTokenHttpClient.retryUnauthorized(response)
           })
         )
         assert.strictEqual((yield* own.get(url)).status, 200)
@@ -555,10 +558,12 @@ describe("AccessTokenHttpClient", () => {
       let asked = 0
       const server = stub(ok)
       const client = server.client.pipe(
-        AccessTokenHttpClient.make(() => Effect.suspend(() => {
-          asked++
-          return Effect.fail(error)
-        })),
+        AccessTokenHttpClient.make(() =>
+          Effect.suspend(() => {
+            asked++
+            return Effect.fail(error)
+          })
+        ),
         AccessTokenHttpClient.asHttpClient,
         HttpClient.retryTransient({ times: 2 })
       )

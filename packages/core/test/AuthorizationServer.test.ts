@@ -6,7 +6,8 @@ import { json, services, stub, token } from "./support/StubServer.ts"
 
 const issuer = "https://as.test/tenant"
 const options: TokenClient.TokenClientOptions = { issuer, clientId: "worker" }
-const document = (more: Record<string, unknown> = {}) => json({ issuer, token_endpoint: "https://as.test/token", ...more })
+const document = (more: Record<string, unknown> = {}) =>
+  json({ issuer, token_endpoint: "https://as.test/token", ...more })
 
 const metadata = Effect.gen(function*() {
   const server = yield* AuthorizationServer.AuthorizationServer
@@ -71,7 +72,12 @@ describe("AuthorizationServer", () => {
     ["nothing", () => new Response(""), "empty", false],
     ["404", () => new Response("", { status: 404 }), "404", false],
     ["503", () => new Response("", { status: 503, headers: { "retry-after": "7" } }), "503", true],
-    ["a redirect", () => new Response(null, { status: 301, headers: { location: "https://evil.test" } }), "redirect", false]
+    [
+      "a redirect",
+      () => new Response(null, { status: 301, headers: { location: "https://evil.test" } }),
+      "redirect",
+      false
+    ]
   ]
   for (const [name, answer, says, retryable] of rows) {
     it.effect(`${name} is a DiscoveryError`, () =>

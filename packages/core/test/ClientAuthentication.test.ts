@@ -26,9 +26,10 @@ describe("ClientAuthentication", () => {
   it.effect("client_secret_basic: form encoding as in RFC 6749 appendix B, or raw", () =>
     Effect.gen(function*() {
       const text = " %&+£€"
-      const decode = (value: string | undefined) => new TextDecoder().decode(
-        Uint8Array.from(atob(value!.slice("Basic ".length)), (character) => character.charCodeAt(0))
-      )
+      const decode = (value: string | undefined) =>
+        new TextDecoder().decode(
+          Uint8Array.from(atob(value!.slice("Basic ".length)), (character) => character.charCodeAt(0))
+        )
       assert.strictEqual(decode(yield* header("id", text)), "id:+%25%26%2B%C2%A3%E2%82%AC")
       assert.strictEqual(decode(yield* header("i:d", "a:b")), "i%3Ad:a%3Ab")
       assert.strictEqual(decode(yield* header("id", text, "raw")), `id:${text}`)

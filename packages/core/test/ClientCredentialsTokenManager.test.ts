@@ -1,4 +1,9 @@
-import { ClientCredentialsTokenManager, TokenCache, TokenCacheKey, TokenRequestParameters } from "@effect-oauth/core"
+import {
+  ClientCredentialsTokenManager,
+  TokenCache,
+  TokenCacheKey,
+  type TokenRequestParameters
+} from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck, Layer, Redacted } from "effect"
 import { structural } from "../src/TokenCacheKey.ts"
@@ -36,7 +41,9 @@ describe("ClientCredentialsTokenManager", () => {
   it.effect("different extra parameters are different tokens [parity 15, changed]", () => {
     const server = counting()
     return Effect.gen(function*() {
-      yield* Effect.all([get({ parameters: { x: "1" } }), get({ parameters: { x: "2" } })], { concurrency: "unbounded" })
+      yield* Effect.all([get({ parameters: { x: "1" } }), get({ parameters: { x: "2" } })], {
+        concurrency: "unbounded"
+      })
       assert.deepStrictEqual(server.seen.flatMap((seen) => field(seen, "x")).sort(), ["1", "2"])
     }).pipe(Effect.provide(services(server)))
   })
@@ -198,7 +205,9 @@ describe("ClientCredentialsTokenManager", () => {
 
   it.effect("a key of one's own has to be usable [parity 113, 114]", () =>
     Effect.gen(function*() {
-      for (const [key, good] of [["k", true], ["", false], ["k".repeat(4096), true], ["k".repeat(4097), false]] as const) {
+      for (
+        const [key, good] of [["k", true], ["", false], ["k".repeat(4096), true], ["k".repeat(4097), false]] as const
+      ) {
         const result = yield* Effect.either(get()).pipe(
           Effect.provide(services(counting()).pipe(Layer.provide(TokenCacheKey.layer(() => key))))
         )

@@ -1,6 +1,6 @@
 import { OAuthError } from "@effect-oauth/core"
-import { assert, describe, it } from "@effect/vitest"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import { assert, describe, it } from "@effect/vitest"
 import { Duration, Schema } from "effect"
 import { every } from "./support/errors.ts"
 

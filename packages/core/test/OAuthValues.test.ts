@@ -11,7 +11,21 @@ const message = (schema: Schema.Schema.AnyNoContext, value: unknown) =>
 describe("OAuthValues", () => {
   it("scope: what the grammar allows [parity 117]", () => {
     for (
-      const scope of ["scope", "!", "#", "$", "[]", "^", "~", "a/b", "<a>", "{a:b}", ":a.v1.b.{{c}}.*", "https://x/.default", "a b"]
+      const scope of [
+        "scope",
+        "!",
+        "#",
+        "$",
+        "[]",
+        "^",
+        "~",
+        "a/b",
+        "<a>",
+        "{a:b}",
+        ":a.v1.b.{{c}}.*",
+        "https://x/.default",
+        "a b"
+      ]
     ) assert.isTrue(accepts(OAuthValues.Scope, scope), scope)
   })
 

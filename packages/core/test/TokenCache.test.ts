@@ -28,7 +28,15 @@ interface Server {
 }
 
 const make = (options: Partial<Server> = {}) => {
-  const server: Server = { requests: 0, probes: 0, interrupted: 0, lifetime: 100, delay: 0, fails: undefined, ...options }
+  const server: Server = {
+    requests: 0,
+    probes: 0,
+    interrupted: 0,
+    lifetime: 100,
+    delay: 0,
+    fails: undefined,
+    ...options
+  }
   const request: TokenCache.TokenCacheRequest = {
     key: "worker",
     clientName: "worker",

@@ -1,4 +1,10 @@
-import { ClientAuthentication, ClientCredentialsTokenManager, OAuthError, OAuthValues, TokenClients } from "@effect-oauth/core"
+import {
+  ClientAuthentication,
+  ClientCredentialsTokenManager,
+  OAuthError,
+  OAuthValues,
+  TokenClients
+} from "@effect-oauth/core"
 import type { TokenClient } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Layer, Redacted, Ref, Schema, TestClock } from "effect"
@@ -221,8 +227,12 @@ describe("TokenClients", () => {
         Effect.gen(function*() {
           calls.push(name)
           const clientSecret = (yield* Effect.flatMap(Tenants, Ref.get))[name]
-          if (clientSecret === undefined) return yield* new OAuthError.TokenClientNotFound({ clientName: name, known: [] })
-          if (clientSecret === "down") return yield* Effect.fail(new DatabaseDown("pa55"))
+          if (clientSecret === undefined) {
+            return yield* new OAuthError.TokenClientNotFound({ clientName: name, known: [] })
+          }
+          if (clientSecret === "down") {
+            return yield* Effect.fail(new DatabaseDown("pa55"))
+          }
           return { ...options, clientSecret: Redacted.make(clientSecret) }
         }), { timeToLive: "1 minutes" })
       return { calls, resolver }
@@ -265,9 +275,11 @@ describe("TokenClients", () => {
         const clients = yield* TokenClients.TokenClients
         yield* clients.check("anything")
       }).pipe(
-        Effect.provide(Layer.merge(TokenClients.layer({ fixed: options }), resolver).pipe(
-          Layer.provide(tenants({ t1: "s1" }))
-        ))
+        Effect.provide(
+          Layer.merge(TokenClients.layer({ fixed: options }), resolver).pipe(
+            Layer.provide(tenants({ t1: "s1" }))
+          )
+        )
       )
     })
 

@@ -1,12 +1,21 @@
-import { Backchannel, ClientAuthentication, OAuthError, OAuthValues, TokenClient, TokenEndpoint, TokenGrant } from "@effect-oauth/core"
-import { assert, describe, it } from "@effect/vitest"
+import {
+  Backchannel,
+  ClientAuthentication,
+  OAuthError,
+  OAuthValues,
+  TokenClient,
+  TokenEndpoint,
+  TokenGrant
+} from "@effect-oauth/core"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
+import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Duration, Effect, FastCheck, Layer, Redacted, Schema, TestClock } from "effect"
 import type { Stub } from "./support/StubServer.ts"
 import { field, json, options, secret, services, stub, token } from "./support/StubServer.ts"
 
-const clientOf = (more: Partial<TokenClient.TokenClientOptions> = {}) => TokenClient.make("worker", { ...options, ...more })
+const clientOf = (more: Partial<TokenClient.TokenClientOptions> = {}) =>
+  TokenClient.make("worker", { ...options, ...more })
 
 const request = (
   server: Stub,
@@ -169,11 +178,35 @@ describe("TokenEndpoint", () => {
     const rows: ReadonlyArray<
       readonly [name: string, answer: () => Response, tag: string, retryable: boolean, says: string]
     > = [
-      ["400 invalid_scope", () => json({ error: "invalid_scope" }, { status: 400 }), "TokenEndpointError", false, "invalid_scope"],
-      ["401 invalid_client", () => json({ error: "invalid_client", error_description: "bad" }, { status: 401 }), "TokenEndpointError", false, "(bad)"],
+      [
+        "400 invalid_scope",
+        () => json({ error: "invalid_scope" }, { status: 400 }),
+        "TokenEndpointError",
+        false,
+        "invalid_scope"
+      ],
+      [
+        "401 invalid_client",
+        () => json({ error: "invalid_client", error_description: "bad" }, { status: 401 }),
+        "TokenEndpointError",
+        false,
+        "(bad)"
+      ],
       ["200 with an error", () => json({ error: "access_denied" }), "TokenEndpointError", false, "access_denied"],
-      ["500 with an error", () => json({ error: "server_error" }, { status: 500 }), "TokenEndpointError", true, "server_error"],
-      ["400 temporarily_unavailable", () => json({ error: "temporarily_unavailable" }, { status: 400 }), "TokenEndpointError", true, "temporarily"],
+      [
+        "500 with an error",
+        () => json({ error: "server_error" }, { status: 500 }),
+        "TokenEndpointError",
+        true,
+        "server_error"
+      ],
+      [
+        "400 temporarily_unavailable",
+        () => json({ error: "temporarily_unavailable" }, { status: 400 }),
+        "TokenEndpointError",
+        true,
+        "temporarily"
+      ],
       ["500 with an empty body", () => new Response(null, { status: 500 }), "TokenResponseInvalid", true, "empty"],
       ["403 with an empty body", () => new Response("", { status: 403 }), "TokenResponseInvalid", false, "empty"],
       ["404", () => new Response("not found", { status: 404 }), "TokenResponseInvalid", false, "404"],
@@ -181,11 +214,41 @@ describe("TokenEndpoint", () => {
       ["a JSON array", () => json([1]), "TokenResponseInvalid", false, "not an object"],
       ["JSON cut off", () => new Response("{\"access_token\":\"abc"), "TokenResponseInvalid", false, "not JSON"],
       ["no access_token", () => json({ token_type: "Bearer" }), "TokenResponseInvalid", false, "neither"],
-      ["an access_token that is a number", () => json({ access_token: 7 }), "TokenResponseInvalid", false, "access_token"],
-      ["an access_token that is empty", () => json({ access_token: "" }), "TokenResponseInvalid", false, "access_token"],
-      ["an access_token with a line break", () => json({ access_token: "a\r\nx: y" }), "TokenResponseInvalid", false, "ASCII"],
-      ["a token_type with a line break", () => json({ access_token: "a", token_type: "B\r\n" }), "TokenResponseInvalid", false, "token_type"],
-      ["a redirect", () => new Response(null, { status: 302, headers: { location: "https://evil.test/?a=token" } }), "TokenResponseInvalid", false, "redirect"]
+      [
+        "an access_token that is a number",
+        () => json({ access_token: 7 }),
+        "TokenResponseInvalid",
+        false,
+        "access_token"
+      ],
+      [
+        "an access_token that is empty",
+        () => json({ access_token: "" }),
+        "TokenResponseInvalid",
+        false,
+        "access_token"
+      ],
+      [
+        "an access_token with a line break",
+        () => json({ access_token: "a\r\nx: y" }),
+        "TokenResponseInvalid",
+        false,
+        "ASCII"
+      ],
+      [
+        "a token_type with a line break",
+        () => json({ access_token: "a", token_type: "B\r\n" }),
+        "TokenResponseInvalid",
+        false,
+        "token_type"
+      ],
+      [
+        "a redirect",
+        () => new Response(null, { status: 302, headers: { location: "https://evil.test/?a=token" } }),
+        "TokenResponseInvalid",
+        false,
+        "redirect"
+      ]
     ]
     for (const [name, answer, tag, retryable, says] of rows) {
       const parity = name === "404" ? " [parity 11, changed]" : name === "400 invalid_scope" ? " [parity 119]" : ""
@@ -242,7 +305,9 @@ describe("TokenEndpoint", () => {
 
     it.effect("no answer in time: TokenTransportError", () =>
       Effect.gen(function*() {
-        const fiber = yield* Effect.fork(Effect.flip(request(stub(() => Effect.never), { timeout: "3 seconds" }, {}, once)))
+        const fiber = yield* Effect.fork(
+          Effect.flip(request(stub(() => Effect.never), { timeout: "3 seconds" }, {}, once))
+        )
         yield* TestClock.adjust("3 seconds")
         const error = yield* fiber
         assert.strictEqual(error._tag === "TokenTransportError" && error.reason, "Timeout")
@@ -370,7 +435,11 @@ describe("TokenEndpoint", () => {
         const server = failingFirst(2, () => new Response(null, { status: 503 }))
         const httpClient = server.client.pipe(HttpClient.retryTransient({ times: 2 }))
         yield* request(server, { httpClient })
-        assert.deepStrictEqual(server.seen.map(({ headers }) => headers.authorization !== undefined), [true, true, true])
+        assert.deepStrictEqual(server.seen.map(({ headers }) => headers.authorization !== undefined), [
+          true,
+          true,
+          true
+        ])
       }))
   })
 
@@ -381,9 +450,10 @@ describe("TokenEndpoint", () => {
         const back = stub(() => new Response(null, { status: 404 }))
         const layer = services(common).pipe(Layer.provide(Layer.succeed(Backchannel.Backchannel, back.client)))
         const error = yield* Effect.flip(
-          Effect.flatMap(TokenEndpoint.TokenEndpoint, (endpoint) =>
-            Effect.flatMap(clientOf(), (client) =>
-              endpoint.request(client, TokenGrant.clientCredentials))).pipe(Effect.provide(layer))
+          Effect.flatMap(
+            TokenEndpoint.TokenEndpoint,
+            (endpoint) => Effect.flatMap(clientOf(), (client) => endpoint.request(client, TokenGrant.clientCredentials))
+          ).pipe(Effect.provide(layer))
         )
         assert.strictEqual(error._tag === "TokenResponseInvalid" && error.status, 404)
         assert.deepStrictEqual([common.seen.length, back.seen.length], [0, 1])
@@ -462,7 +532,10 @@ describe("TokenEndpoint", () => {
       yield* request(server, {
         clientId: "a:b",
         clientSecret: undefined,
-        authentication: ClientAuthentication.clientSecretBasic(Schema.decodeUnknownSync(OAuthValues.ClientSecret)(Redacted.make("s%")), { encoding: "raw" })
+        authentication: ClientAuthentication.clientSecretBasic(
+          Schema.decodeUnknownSync(OAuthValues.ClientSecret)(Redacted.make("s%")),
+          { encoding: "raw" }
+        )
       })
       yield* request(server, { clientId: "a:b", clientSecret: Redacted.make("s%") })
       assert.deepStrictEqual(server.seen.map(({ headers }) => headers.authorization), [

@@ -1,6 +1,6 @@
 import { WwwAuthenticate } from "@effect-oauth/core"
-import { assert, describe, it } from "@effect/vitest"
 import * as Headers from "@effect/platform/Headers"
+import { assert, describe, it } from "@effect/vitest"
 import { FastCheck, Option } from "effect"
 
 const parsed = (header: string) =>
@@ -36,7 +36,10 @@ describe("WwwAuthenticate", () => {
 
   it.prop("reads back what the grammar can write", [
     FastCheck.array(
-      FastCheck.tuple(name, FastCheck.uniqueArray(FastCheck.tuple(name, value), { selector: ([key]) => key.toLowerCase() })),
+      FastCheck.tuple(
+        name,
+        FastCheck.uniqueArray(FastCheck.tuple(name, value), { selector: ([key]) => key.toLowerCase() })
+      ),
       { maxLength: 4 }
     )
   ], ([challenges]) => {

@@ -2,10 +2,17 @@
  * Nothing of this library shows a secret, in no form in which a program prints things: every public value and error, every
  * log line and every span of a run in which all secrets are marked.
  */
-import { AccessTokenHttpClient, ClientCredentialsTokenManager, TokenClient, TokenClients, TokenEndpoint, TokenGrant } from "@effect-oauth/core"
-import { assert, describe, it } from "@effect/vitest"
+import {
+  AccessTokenHttpClient,
+  ClientCredentialsTokenManager,
+  TokenClient,
+  TokenClients,
+  TokenEndpoint,
+  TokenGrant
+} from "@effect-oauth/core"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
+import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Layer, Logger, LogLevel, Metric, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import { every } from "./support/errors.ts"
@@ -54,8 +61,11 @@ const good = () =>
 
 /** Bad answers, each with secrets in it. */
 const bad: ReadonlyArray<readonly [name: string, answer: () => Response]> = [
-  ["an error object that quotes what was sent", () =>
-    json({ error: "invalid_client", error_description: `no ${secret} ${form} ${mark}-parameter` }, { status: 401 })],
+  [
+    "an error object that quotes what was sent",
+    () =>
+      json({ error: "invalid_client", error_description: `no ${secret} ${form} ${mark}-parameter` }, { status: 401 })
+  ],
   ["a token under another name", () => json({ accessToken: `${mark}-access` })],
   ["a token that cannot be sent", () => json({ access_token: `${mark}\n` })],
   ["a token type that is no scheme", () => json({ access_token: `${mark}`, token_type: `${mark}\n` })],
@@ -64,8 +74,10 @@ const bad: ReadonlyArray<readonly [name: string, answer: () => Response]> = [
   ["too much", () => new Response(mark.repeat(300_000))],
   ["a redirect", () => new Response(mark, { status: 302, headers: { location: `https://evil.test/?code=${mark}` } })],
   ["headers", () => new Response(null, { status: 500, headers: { "retry-after": mark, "dpop-nonce": mark } })],
-  ["a body that breaks off", () =>
-    new Response(new ReadableStream({ start: (controller) => controller.error(new Error(mark)) }))]
+  [
+    "a body that breaks off",
+    () => new Response(new ReadableStream({ start: (controller) => controller.error(new Error(mark)) }))
+  ]
 ]
 
 const recording = () => {
@@ -103,7 +115,9 @@ describe("secrets do not show", () => {
         clients: yield* TokenClients.TokenClients,
         endpoint: yield* TokenEndpoint.TokenEndpoint
       }
-      for (const [name, value] of Object.entries(values)) showsNone(name, printed(value))
+      for (const [name, value] of Object.entries(values)) {
+        showsNone(name, printed(value))
+      }
     }).pipe(Effect.provide(services(stub(good), { worker: options }))))
 
   it("in errors of every kind", () => {
@@ -141,11 +155,15 @@ describe("secrets do not show", () => {
       const server = stub((_, __, request) =>
         Effect.fail(new HttpClientError.RequestError({ request, reason: "Transport", cause, description: mark }))
       )
-      const error = yield* Effect.flip(Effect.flatMap(TokenEndpoint.TokenEndpoint, (endpoint) =>
-        Effect.flatMap(TokenClient.make("worker", options), (client) =>
-          endpoint.request(client, TokenGrant.clientCredentials, {}, { retries: 0 }))).pipe(
+      const error = yield* Effect.flip(
+        Effect.flatMap(TokenEndpoint.TokenEndpoint, (endpoint) =>
+          Effect.flatMap(
+            TokenClient.make("worker", options),
+            (client) => endpoint.request(client, TokenGrant.clientCredentials, {}, { retries: 0 })
+          )).pipe(
             Effect.provide(services(server, { worker: options }))
-          ))
+          )
+      )
       showsNone("transport error", printed(error))
     }))
 
@@ -172,7 +190,9 @@ describe("secrets do not show", () => {
   it.effect("in what an API call leaves behind: its response, its errors, logs and spans", () => {
     const { everything, layer } = recording()
     const server = stub((seen, number) =>
-      seen.url.startsWith("https://as.test/") ? good() : new Response("not JSON", { status: number % 2 === 0 ? 401 : 200 })
+      seen.url.startsWith("https://as.test/")
+        ? good()
+        : new Response("not JSON", { status: number % 2 === 0 ? 401 : 200 })
     )
     return Effect.gen(function*() {
       const api = (yield* HttpClient.HttpClient).pipe(yield* AccessTokenHttpClient.clientCredentials())

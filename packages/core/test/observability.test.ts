@@ -1,6 +1,6 @@
 import { AccessTokenHttpClient, ClientCredentialsTokenManager, OAuthLogging, OAuthMetrics } from "@effect-oauth/core"
-import { assert, describe, it } from "@effect/vitest"
 import * as HttpClient from "@effect/platform/HttpClient"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, HashMap, Layer, Logger, LogLevel, Metric, TestClock } from "effect"
 import { recordingTracer } from "./support/recordingTracer.ts"
 import { json, options, services, stub, token } from "./support/StubServer.ts"
@@ -104,7 +104,8 @@ describe("observability", () => {
   }
 
   const debug = "DEBUG worker: a new access token"
-  const warning = "WARN worker: no new access token: client \"worker\": https://as.test/token answered 400 invalid_scope"
+  const warning =
+    "WARN worker: no new access token: client \"worker\": https://as.test/token answered 400 invalid_scope"
 
   it.effect("a renewal is Debug, a failed one Warning, with the client's name", () =>
     Effect.map(logged(Layer.empty, LogLevel.Debug), (lines) => assert.deepStrictEqual(lines, [debug, warning])))

@@ -77,7 +77,11 @@ const withOwnHeaders = (request: Request): Request => {
   return own
 }
 
-const contextOf = (request: Request, options: RequestOptions | undefined, rejected: AccessToken | undefined): RequestContext => ({
+const contextOf = (
+  request: Request,
+  options: RequestOptions | undefined,
+  rejected: AccessToken | undefined
+): RequestContext => ({
   method: request.method,
   url: request.urlParams.length === 0 ? request.url : `${request.url}?${UrlParams.toString(request.urlParams)}`,
   headers: request.headers,
@@ -127,7 +131,12 @@ export const make = <E2, R2>(
     })
   }
 
-  const authorized = (request: Request, token: AccessToken, call: Call, fiber: Fiber.RuntimeFiber<unknown, unknown>) => {
+  const authorized = (
+    request: Request,
+    token: AccessToken,
+    call: Call,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>
+  ) => {
     call.token = token
     OAuthMetrics.count(OAuthMetrics.used)
     if (token.expiresAt !== undefined) {
@@ -167,19 +176,24 @@ export const make = <E2, R2>(
       return otherwise(response)
     }
     if (!isHealable(response) || !isReplayable(request.body)) return otherwise(response)
-    return Effect.flatMap(drained(response), (first) =>
-      Effect.matchEffect(retriever(contextOf(request, call.options, token)), {
-        onFailure: () => otherwise(first),
-        onSuccess: (other) => {
-          if (isSame(other, token)) return otherwise(first)
-          call.renewed = other
-          OAuthMetrics.count(OAuthMetrics.retried)
-          return sendAgain()
-        }
-      }))
+    return Effect.flatMap(
+      drained(response),
+      (first) =>
+        Effect.matchEffect(retriever(contextOf(request, call.options, token)), {
+          onFailure: () => otherwise(first),
+          onSuccess: (other) => {
+            if (isSame(other, token)) return otherwise(first)
+            call.renewed = other
+            OAuthMetrics.count(OAuthMetrics.retried)
+            return sendAgain()
+          }
+        })
+    )
   }
 
-  return <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClient.HttpClient.With<E | E2 | OriginNotAllowed, R | R2> => {
+  return <E, R>(
+    self: HttpClient.HttpClient.With<E, R>
+  ): HttpClient.HttpClient.With<E | E2 | OriginNotAllowed, R | R2> => {
     const { postprocess, preprocess } = parts(self)
 
     const execute = (

@@ -9,7 +9,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constTrue, identity } from "effect/Function"
 import * as Option from "effect/Option"
@@ -55,7 +55,9 @@ const noRedirects: globalThis.RequestInit = { redirect: "manual" }
 /** The code of a system or TLS error, from wherever the platform put it; its text stays behind. */
 const codeOf = (error: unknown, depth = 0): string | undefined => {
   if (!Predicate.isObject(error) || depth > 5) return undefined
-  if (Predicate.hasProperty(error, "code") && typeof error.code === "string" && /^[A-Z][A-Z0-9_]{1,60}$/.test(error.code)) {
+  if (
+    Predicate.hasProperty(error, "code") && typeof error.code === "string" && /^[A-Z][A-Z0-9_]{1,60}$/.test(error.code)
+  ) {
     return error.code
   }
   return Predicate.hasProperty(error, "cause") ? codeOf(error.cause, depth + 1) : undefined
@@ -104,7 +106,13 @@ export const exchange = (options: Exchange): Effect.Effect<Answer, ExchangeError
         }
         return readBody(response, maxResponseSize).pipe(
           Effect.mapBoth({
-            onSuccess: (body): Answer => ({ status: response.status, headers: response.headers, body, retryAfter, sentAt }),
+            onSuccess: (body): Answer => ({
+              status: response.status,
+              headers: response.headers,
+              body,
+              retryAfter,
+              sentAt
+            }),
             onFailure: (error) =>
               error._tag === "BodyTooLarge"
                 ? invalid(`its body is larger than maxResponseSize, ${maxResponseSize} bytes`)

@@ -68,9 +68,8 @@ export const make = <A, E>(options: {
         )
       )
 
-    const start = (slot: Slot<A, E>, lookup: Lookup<A, E>, background: boolean): Effect.Effect<A, E> => {
-      if (airport.closed()) return Effect.fail(lookup.interrupted())
-      if (slot.flight !== undefined) return slot.flight.join
+    const start = (slot: Slot<A, E>, lookup: Lookup<A, E>, background: boolean): Flight<A, E> => {
+      if (slot.flight !== undefined) return slot.flight
       const ended = () => {
         slot.flight = undefined
       }
@@ -81,27 +80,30 @@ export const make = <A, E>(options: {
         abandoned: ended,
         interrupted: lookup.interrupted
       })
-      return slot.flight.join
+      return slot.flight
     }
+
+    const obtain = (slot: Slot<A, E>, lookup: Lookup<A, E>): Effect.Effect<A, E> =>
+      airport.closed() ? Effect.fail(lookup.interrupted()) : start(slot, lookup, false).join
 
     return {
       get: (lookup) =>
         Effect.clockWith((clock) => {
           const slot = slotOf(lookup.key)
           slot.used = true
-          if (slot.value === undefined) return start(slot, lookup, false)
+          if (slot.value === undefined) return obtain(slot, lookup)
           const { exit, since } = slot.value
           const age = clock.unsafeCurrentTimeMillis() - since
           if (age < timeToLive) return exit
           if (age < 2 * timeToLive) {
-            start(slot, lookup, true)
+            if (!airport.closed()) start(slot, lookup, true)
             return exit
           }
           return Effect.catchAll(
-            start(slot, lookup, false),
+            obtain(slot, lookup),
             (error) => options.mayPass(error) ? exit : Effect.fail(error)
           )
         }),
-      renew: (lookup) => Effect.suspend(() => start(slotOf(lookup.key), lookup, false))
+      renew: (lookup) => Effect.suspend(() => obtain(slotOf(lookup.key), lookup))
     }
   })

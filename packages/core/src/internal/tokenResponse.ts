@@ -75,7 +75,9 @@ const longest = 100 * 365 * 24 * 3600
  */
 export const lifetime = (expiresIn: unknown, defaultLifetime: Duration.Duration): Duration.Duration => {
   if (expiresIn === undefined || expiresIn === null) return defaultLifetime
-  const seconds = typeof expiresIn === "string" && /^\s*\d+(?:\.\d+)?\s*$/.test(expiresIn) ? Number(expiresIn) : expiresIn
+  const seconds = typeof expiresIn === "string" && /^\s*\d+(?:\.\d+)?\s*$/.test(expiresIn)
+    ? Number(expiresIn)
+    : expiresIn
   if (typeof seconds !== "number" || !Number.isFinite(seconds) || seconds <= 0) return Duration.zero
   return seconds > longest ? Duration.infinity : Duration.seconds(seconds)
 }

@@ -5,7 +5,12 @@ const from = { clientName: "worker", endpoint: "https://as.test/token" }
 
 /** One error of each kind. */
 export const every: ReadonlyArray<OAuthError.AccessTokenError> = [
-  new OAuthError.TokenEndpointError({ ...from, status: 400, error: "invalid_scope", errorDescription: "no such scope" }),
+  new OAuthError.TokenEndpointError({
+    ...from,
+    status: 400,
+    error: "invalid_scope",
+    errorDescription: "no such scope"
+  }),
   new OAuthError.TokenEndpointError({ ...from, status: 503, error: "x", retryAfter: Duration.seconds(3) }),
   new OAuthError.TokenResponseInvalid({ ...from, status: 200, problem: "its body is empty" }),
   new OAuthError.TokenTransportError({ ...from, reason: "Connection", code: "ECONNREFUSED" }),
