@@ -5,7 +5,7 @@ import {
   type TokenRequestParameters
 } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FastCheck, Layer, Redacted } from "effect"
+import { Effect, FastCheck, Layer, Redacted, TestClock } from "effect"
 import { structural } from "../src/TokenCacheKey.ts"
 import * as TokenClient from "../src/TokenClient.ts"
 import { field, json, options, services, stub, token } from "./support/StubServer.ts"
@@ -26,6 +26,34 @@ describe("ClientCredentialsTokenManager", () => {
       assert.strictEqual(server.seen.length, 1)
     }).pipe(Effect.provide(services(server)))
   })
+
+  it.effect("the lifetime of each token counts from its first use on, nothing is learned [parity 3, changed]", () => {
+    const lifetimes = [20, 40, 40]
+    const server = stub((_, number) => token(number, { expires_in: lifetimes[number - 1] }))
+    return Effect.gen(function*() {
+      assert.strictEqual(yield* get(), "token-1")
+      yield* TestClock.adjust("17999 millis")
+      assert.strictEqual(yield* get(), "token-1")
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* get(), "token-2")
+      yield* TestClock.adjust("35999 millis")
+      assert.strictEqual(yield* get(), "token-2")
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* get(), "token-3")
+    }).pipe(Effect.provide(services(server, { worker: { ...options, refreshAhead: false } })))
+  })
+
+  it.effect("every function gives an Effect, whose interruption is its cancellation [parity 56]", () =>
+    Effect.gen(function*() {
+      const manager = yield* Manager
+      const cache = yield* TokenCache.TokenCache
+      const held = yield* manager.get()
+      const { hit: _, ...async } = cache
+      for (const [name, call] of Object.entries({ ...async, ...manager })) {
+        const effect = (call as (...args: ReadonlyArray<unknown>) => unknown)("worker", held)
+        assert.isTrue(Effect.isEffect(effect), name)
+      }
+    }).pipe(Effect.provide(services(counting()))))
 
   it.effect("different scopes are different tokens, one after the other and at once [parity 13, 14]", () => {
     const server = counting()

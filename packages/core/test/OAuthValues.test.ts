@@ -1,6 +1,7 @@
-import { OAuthValues } from "@effect-oauth/core"
+import { AccessToken, OAuthValues } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Either, Redacted, Schema } from "effect"
+import { DateTime, Either, Redacted, Schema } from "effect"
+import { createRequire } from "node:module"
 
 const accepts = (schema: Schema.Schema.AnyNoContext, value: unknown) =>
   Either.isRight(Schema.decodeUnknownEither(schema)(value))
@@ -76,6 +77,22 @@ describe("OAuthValues", () => {
     assert.throws(() => (OAuthValues.ClientId.make as () => unknown)())
     const scope: string = OAuthValues.Scope.make("a")
     assert.strictEqual(typeof scope, "string")
+  })
+
+  it("a value cannot be made around its check [parity 55]", () => {
+    assert.throws(() =>
+      new AccessToken.AccessToken({
+        value: Redacted.make("x"),
+        type: "no scheme" as never,
+        clientName: "c",
+        obtainedAt: DateTime.unsafeMake(0)
+      })
+    )
+  })
+
+  it("nothing internal can be imported [parity 54]", () => {
+    const { resolve } = createRequire(import.meta.url)
+    assert.throws(() => resolve("@effect-oauth/core/internal/slot"), /not defined by "exports"/)
   })
 
   it("secrets are refused without being shown", () => {

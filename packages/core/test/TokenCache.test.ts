@@ -92,7 +92,7 @@ describe("TokenCache", () => {
       )
     })
 
-    it.effect("never lets the buffer be longer than its 60 seconds", () => {
+    it.effect("never lets the buffer be longer than its 60 seconds, by the clock of the program [parity 64]", () => {
       const { request, server } = make({ lifetime: 36_000 })
       return withCache((cache) =>
         Effect.gen(function*() {
