@@ -353,6 +353,16 @@ describe("a worker over real sockets", () => {
         assert.deepStrictEqual(seen, expected)
         yield* Effect.provide(call, withFetch)
         assert.deepStrictEqual(seen, [...expected, ...expected])
+        seen.length = 0
+        const error = yield* Effect.gen(function*() {
+          const client = (yield* HttpClient.HttpClient).pipe(
+            yield* AccessTokenHttpClient.clientCredentials(undefined, undefined, { allowedOrigins: [api] }),
+            HttpClient.followRedirects()
+          )
+          return yield* Effect.flip(client.get(`${api}/x`))
+        }).pipe(Effect.provide(withFetch))
+        assert.strictEqual(error._tag, "OriginNotAllowed")
+        assert.deepStrictEqual(seen, ["api Bearer t"])
       }))
   })
 })

@@ -1,6 +1,7 @@
 /**
  * The middleware's inside: a token on every attempt of a call, never for another origin, and one healing of a 401.
  */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
@@ -47,6 +48,14 @@ const originsOf = (allowed: ReadonlyArray<string>): ReadonlySet<string> =>
 /** The error of an inner `filterStatusOk`, with the answer in the form in which it can still be read. */
 const withResponse = <E>(error: E & HttpClientError.ResponseError, response: Response): E =>
   new HttpClientError.ResponseError({ ...error, response }) as E & HttpClientError.ResponseError
+
+const withoutFetchRedirects = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>
+): Effect.Effect<A, E, R> => {
+  const init: globalThis.RequestInit | undefined = fiber.currentContext.unsafeMap.get(FetchHttpClient.RequestInit.key)
+  return Effect.provideService(effect, FetchHttpClient.RequestInit, { ...init, redirect: "manual" })
+}
 
 /** What is known of one execution, which has a headers object of its own that a redirect's next hop keeps. */
 interface Journey {
@@ -206,9 +215,11 @@ export const make = <E2, R2>(
           token: undefined,
           renewed: undefined
         }
-        const attempt = postprocess<E2 | OriginNotAllowed, R2>(
+        const sent = postprocess<E2 | OriginNotAllowed, R2>(
           Effect.flatMap(request, (each) => prepare(each, call, fiber))
         )
+        // Fetch follows redirects by itself, wherever they lead.
+        const attempt = allowed === undefined ? sent : withoutFetchRedirects(sent, fiber)
         const again = () =>
           Effect.mapBoth(attempt, {
             onSuccess: (response) => bare(response, call),
