@@ -3,19 +3,27 @@
  *
  * @since 0.1.0
  */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
-import type * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as UrlParams from "@effect/platform/UrlParams"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type { AccessToken } from "./AccessToken.ts"
+import { type AccessToken, expiryMillis, isSame } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
-import * as attaching from "./internal/attaching.ts"
-import * as authorizing from "./internal/authorizing.ts"
+import { authorize } from "./internal/attaching.ts"
+import { bare, bareFailure, type Call, withResponse } from "./internal/call.ts"
+import { currentTimeMillis } from "./internal/clock.ts"
+import { policy } from "./internal/destination.ts"
+import * as Journeys from "./internal/journeys.ts"
+import { isKnown } from "./internal/known.ts"
 import { parts } from "./internal/perAttempt.ts"
-import { markReplayable } from "./internal/replay.ts"
+import { drained, isReplayable, markReplayable } from "./internal/replay.ts"
 import {
   type AccessTokenError,
   isAccessTokenError,
@@ -23,8 +31,13 @@ import {
   type TokenClientNotFound,
   toRequestError
 } from "./OAuthError.ts"
+import * as OAuthMetrics from "./OAuthMetrics.ts"
 import type { TokenRequestParameters } from "./TokenRequestParameters.ts"
 import * as TokenRetriever from "./TokenRetriever.ts"
+import * as WwwAuthenticate from "./WwwAuthenticate.ts"
+
+type Request = HttpClientRequest.HttpClientRequest
+type Response = HttpClientResponse.HttpClientResponse
 
 /**
  * From client to client, for a `pipe`.
@@ -73,6 +86,12 @@ export interface RequestOptions {
   readonly parameters?: TokenRequestParameters | undefined
 }
 
+class CurrentRequestOptions
+  extends Context.Reference<CurrentRequestOptions>()("@effect-oauth/core/AccessTokenHttpClient/RequestOptions", {
+    defaultValue: (): RequestOptions => ({})
+  })
+{}
+
 /**
  * The answers that another token may heal: a 401, unless it asks for a stronger sign-in of the user (RFC 9470), which no
  * renewal gives.
@@ -80,8 +99,29 @@ export interface RequestOptions {
  * @since 0.1.0
  * @category predicates
  */
-export const retryUnauthorized: (response: HttpClientResponse.HttpClientResponse) => boolean =
-  authorizing.retryUnauthorized
+export const retryUnauthorized = (response: HttpClientResponse.HttpClientResponse): boolean =>
+  response.status === 401 && WwwAuthenticate.withError(response, "insufficient_user_authentication") === undefined
+
+const withoutFetchRedirects = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>
+): Effect.Effect<A, E, R> => {
+  const init: globalThis.RequestInit | undefined = fiber.currentContext.unsafeMap.get(FetchHttpClient.RequestInit.key)
+  return Effect.provideService(effect, FetchHttpClient.RequestInit, { ...init, redirect: "manual" })
+}
+
+const contextOf = (
+  request: Request,
+  options: RequestOptions | undefined,
+  rejected: AccessToken | undefined
+): TokenRetriever.RequestContext => ({
+  method: request.method,
+  url: request.urlParams.length === 0 ? request.url : `${request.url}?${UrlParams.toString(request.urlParams)}`,
+  headers: request.headers,
+  forceRenewal: rejected !== undefined || options?.forceRenewal === true,
+  parameters: options?.parameters,
+  rejected
+})
 
 /**
  * The middleware over any retriever.
@@ -95,10 +135,124 @@ export const retryUnauthorized: (response: HttpClientResponse.HttpClientResponse
  * @since 0.1.0
  * @category constructors
  */
-export const make: <E2, R2>(
+export const make = <E2, R2>(
   retriever: TokenRetriever.TokenRetriever<E2, R2>,
-  options?: Options
-) => Middleware<E2 | OriginNotAllowed, R2> = authorizing.make
+  options: Options = {}
+): Middleware<E2 | OriginNotAllowed, R2> => {
+  const refusalOf = policy(options)
+  const journeys = Journeys.make()
+  const isHealable = options.retryUnauthorized ?? retryUnauthorized
+  const sendWithout = options.onTokenFailure === "sendWithout"
+
+  const authorized = (
+    request: Request,
+    token: AccessToken,
+    call: Call,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>
+  ) => {
+    call.token = token
+    OAuthMetrics.count(OAuthMetrics.used)
+    if (token.expiresAt !== undefined) {
+      OAuthMetrics.observe(OAuthMetrics.secondsToExpiry, (expiryMillis(token) - currentTimeMillis(fiber)) / 1000)
+    }
+    return authorize(request, token)
+  }
+
+  /** What every attempt passes. */
+  const prepare = (
+    request: Request,
+    call: Call,
+    fiber: Fiber.RuntimeFiber<unknown, unknown>
+  ): Effect.Effect<Request, E2 | OriginNotAllowed, R2> => {
+    call.request = request
+    call.token = undefined
+    const refused = refusalOf(request.url)
+    if (refused !== undefined) return Effect.fail(refused)
+    if (journeys.isAway(request)) return Effect.succeed(request)
+    if (call.renewed !== undefined) return Effect.succeed(authorized(request, call.renewed, call, fiber))
+    const token = Effect.map(
+      retriever(contextOf(request, call.options, undefined)),
+      (token) => authorized(request, token, call, fiber)
+    )
+    return sendWithout ? Effect.catchAll(token, () => Effect.succeed(request)) : token
+  }
+
+  /** The answer to the request with another token, or `otherwise` where there is none. */
+  const heal = <E, R>(
+    response: Response,
+    call: Call,
+    sendAgain: () => Effect.Effect<Response, E, R>,
+    otherwise: (response: Response) => Effect.Effect<Response, E, R>
+  ): Effect.Effect<Response, E, R | R2> => {
+    const { renewed, request, token } = call
+    if (isHealable === false || token === undefined || request === undefined || renewed !== undefined) {
+      return otherwise(response)
+    }
+    if (!isHealable(response) || !isReplayable(request.body)) return otherwise(response)
+    return Effect.flatMap(
+      drained(response),
+      (first) =>
+        Effect.matchEffect(retriever(contextOf(request, call.options, token)), {
+          onFailure: () => otherwise(first),
+          onSuccess: (other) => {
+            if (isSame(other, token)) return otherwise(first)
+            call.renewed = other
+            OAuthMetrics.count(OAuthMetrics.retried)
+            return sendAgain()
+          }
+        })
+    )
+  }
+
+  return <E, R>(
+    self: HttpClient.HttpClient.With<E, R>
+  ): HttpClient.HttpClient.With<E | E2 | OriginNotAllowed, R | R2> => {
+    const { postprocess, preprocess } = parts(self)
+
+    const execute = (
+      request: Effect.Effect<Request, E | E2 | OriginNotAllowed, R | R2>
+    ): Effect.Effect<Response, E | E2 | OriginNotAllowed, R | R2> =>
+      Effect.withFiberRuntime((fiber) => {
+        const call: Call = {
+          options: fiber.currentContext.unsafeMap.get(CurrentRequestOptions.key),
+          request: undefined,
+          token: undefined,
+          renewed: undefined
+        }
+        const sent = postprocess<E2 | OriginNotAllowed, R2>(
+          Effect.flatMap(request, (each) => prepare(each, call, fiber))
+        )
+        // Fetch follows redirects by itself, wherever they lead.
+        const attempt = options.allowedOrigins === undefined ? sent : withoutFetchRedirects(sent, fiber)
+        const again = () =>
+          Effect.mapBoth(attempt, {
+            onSuccess: (response) => bare(response, call),
+            onFailure: (error) => bareFailure(error, call)
+          })
+        return Effect.matchEffect(attempt, {
+          onSuccess: (signed) => {
+            const response = bare(signed, call)
+            if (response.status < 300) return Effect.succeed(response)
+            if (call.request !== undefined) journeys.note(call.request, response)
+            return heal(response, call, again, Effect.succeed)
+          },
+          onFailure: (signed) => {
+            const error = bareFailure(signed, call)
+            return error instanceof HttpClientError.ResponseError
+              ? heal(error.response, call, again, (response) => Effect.fail(withResponse(error, response)))
+              : Effect.fail(error)
+          }
+        })
+      })
+
+    return HttpClient.makeWith(execute, (request) => {
+      const prepared = preprocess(request)
+      return isKnown(prepared)
+        ? Effect.succeed(Journeys.withOwnHeaders(prepared.value))
+        : Effect.map(prepared, Journeys.withOwnHeaders)
+    })
+  }
+}
 
 /**
  * The middleware with tokens of the program's own authority, for the named client; without a name, for the only one.
@@ -216,7 +370,7 @@ export const layer = (
  */
 export const withRequestOptions =
   (options: RequestOptions) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.provideService(effect, authorizing.CurrentRequestOptions, options)
+    Effect.provideService(effect, CurrentRequestOptions, options)
 
 /**
  * Puts a token that was got by hand on one request.
@@ -224,13 +378,14 @@ export const withRequestOptions =
  * @since 0.1.0
  * @category combinators
  */
-export const attach: (
-  token: AccessToken,
-  options?: Pick<Options, "allowInsecure">
-) => (request: HttpClientRequest.HttpClientRequest) => Effect.Effect<
-  HttpClientRequest.HttpClientRequest,
-  OriginNotAllowed
-> = attaching.attach
+export const attach = (token: AccessToken, options: Pick<Options, "allowInsecure"> = {}) =>
+(
+  request: HttpClientRequest.HttpClientRequest
+): Effect.Effect<HttpClientRequest.HttpClientRequest, OriginNotAllowed> =>
+  Effect.suspend(() => {
+    const refused = policy(options)(request.url)
+    return refused === undefined ? Effect.succeed(authorize(request, token)) : Effect.fail(refused)
+  })
 
 /**
  * Says of a streamed body that it may be read again, so that its request can be sent again after a 401. True of a `Stream`

@@ -465,6 +465,20 @@ describe("TokenCache", () => {
       )
     })
 
+    it.effect("serves a token that counts as expired if no other can be had", () => {
+      const { request, server } = make({ lifetime: 100 })
+      const off = { ...request, refreshAhead: false }
+      return withCache((cache) =>
+        Effect.gen(function*() {
+          yield* cache.get(off)
+          yield* TestClock.adjust("95 seconds")
+          server.fails = down
+          assert.strictEqual(valueOf(yield* cache.get(off)), "token-1")
+          assert.strictEqual(server.requests, 2)
+        })
+      )
+    })
+
     it.effect("200 calls in a row and 1,000 at once within 2 seconds cost 5 requests at the most", () => {
       const { request, server } = make({ fails: down })
       return withCache((cache) =>
