@@ -177,6 +177,13 @@ export const make = <E2, R2>(
     return sendWithout ? Effect.catchAll(token, () => Effect.succeed(request)) : token
   }
 
+  /** Every answer passes here, also that to a second sending: a redirect of either must not lead the token away. */
+  const received = (signed: Response, call: Call): Response => {
+    const response = bare(signed, call)
+    if (call.request !== undefined) journeys.note(call.request, response)
+    return response
+  }
+
   /** The answer to the request with another token, or `otherwise` where there is none. */
   const heal = <E, R>(
     response: Response,
@@ -184,10 +191,8 @@ export const make = <E2, R2>(
     sendAgain: () => Effect.Effect<Response, E, R>,
     otherwise: (response: Response) => Effect.Effect<Response, E, R>
   ): Effect.Effect<Response, E, R | R2> => {
-    const { renewed, request, token } = call
-    if (isHealable === false || token === undefined || request === undefined || renewed !== undefined) {
-      return otherwise(response)
-    }
+    const { request, token } = call
+    if (isHealable === false || token === undefined || request === undefined) return otherwise(response)
     if (!isHealable(response) || !isReplayable(request.body)) return otherwise(response)
     return Effect.flatMap(
       drained(response),
@@ -226,15 +231,13 @@ export const make = <E2, R2>(
         const attempt = options.allowedOrigins === undefined ? sent : withoutFetchRedirects(sent, fiber)
         const again = () =>
           Effect.mapBoth(attempt, {
-            onSuccess: (response) => bare(response, call),
-            onFailure: (error) => bareFailure(error, call)
+            onSuccess: (signed) => received(signed, call),
+            onFailure: (signed) => bareFailure(signed, call)
           })
         return Effect.matchEffect(attempt, {
           onSuccess: (signed) => {
-            const response = bare(signed, call)
-            if (response.status < 300) return Effect.succeed(response)
-            if (call.request !== undefined) journeys.note(call.request, response)
-            return heal(response, call, again, Effect.succeed)
+            const response = received(signed, call)
+            return response.status < 300 ? Effect.succeed(response) : heal(response, call, again, Effect.succeed)
           },
           onFailure: (signed) => {
             const error = bareFailure(signed, call)

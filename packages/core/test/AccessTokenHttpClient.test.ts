@@ -529,6 +529,21 @@ describe("AccessTokenHttpClient", () => {
       })
     }
 
+    it.effect("a redirect that answers a healed call goes without the token, too", () => {
+      const target = stub((seen) =>
+        seen.url === "https://a.test/x"
+          ? seen.headers.authorization === "Bearer t1"
+            ? unauthorized()
+            : new Response(null, { status: 302, headers: { location: "https://b.test/y" } })
+          : ok()
+      )
+      const api = target.client.pipe(AccessTokenHttpClient.make(retriever().retrieve), HttpClient.followRedirects())
+      return Effect.gen(function*() {
+        yield* api.get("https://a.test/x")
+        assert.deepStrictEqual(authorization(target), ["Bearer t1", "Bearer t2", undefined])
+      })
+    })
+
     it.effect("a redirect out of allowedOrigins is refused", () => {
       const target = server("302 to b")
       const api = target.client.pipe(

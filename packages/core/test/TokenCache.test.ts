@@ -211,7 +211,49 @@ describe("TokenCache", () => {
     })
   })
 
+  describe("a renewal ahead of expiry", () => {
+    it.effect("is not cancelled when those who joined it leave", () => {
+      const { request, server } = make({ lifetime: 1000 })
+      return withCache((cache) =>
+        Effect.gen(function*() {
+          const old = yield* cache.get(request)
+          server.delay = "1 seconds"
+          yield* TestClock.adjust("810 seconds")
+          yield* cache.get(request)
+          const joiner = yield* Effect.fork(cache.renew(request, old))
+          yield* settle
+          yield* Fiber.interrupt(joiner)
+          yield* TestClock.adjust("1 seconds")
+          assert.strictEqual(valueOf(yield* cache.get(request)), "token-2")
+          assert.deepStrictEqual([server.requests, server.interrupted], [2, 0])
+        })
+      )
+    })
+  })
+
   describe("single flight", () => {
+    it.effect("nobody joins a flight that is being cancelled", () => {
+      const { request, server } = make({ delay: "1 seconds" })
+      const slow = {
+        ...request,
+        acquire: (options: { readonly retries: boolean }) =>
+          Effect.onInterrupt(request.acquire(options), () => Effect.sleep("5 seconds"))
+      }
+      return withCache((cache) =>
+        Effect.gen(function*() {
+          const first = yield* Effect.fork(cache.get(slow))
+          yield* settle
+          yield* Fiber.interrupt(first)
+          const second = yield* Effect.fork(cache.get(slow))
+          yield* TestClock.adjust("1 seconds")
+          assert.strictEqual(valueOf(yield* second), "token-2")
+          assert.strictEqual(server.requests, 2)
+          // The end of the scope waits for the flight that is being cancelled.
+          yield* TestClock.adjust("5 seconds")
+        })
+      )
+    })
+
     it.effect("10,000 callers on a cold key make one request", () => {
       const { request, server } = make({ delay: "1 seconds" })
       return withCache((cache) =>
