@@ -124,14 +124,15 @@ export const secondsToExpiry: Metric.Metric.Histogram<number> = Metric.histogram
 )
 
 /**
- * Keys whose authorization server is left alone for a while after a failure.
+ * Failures after which an authorization server was left alone for a while.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const backingOff: Metric.Metric.Gauge<number> = Metric.gauge("oauth_keys_backing_off", {
-  description: "keys whose authorization server is not asked for the moment"
-})
+export const backedOff: Metric.Metric.Counter<number> = counter(
+  "oauth_backoffs",
+  "failures after which an authorization server was left alone for a while"
+)
 
 const failedByTag = new Map<string, typeof retrievalFailed>()
 

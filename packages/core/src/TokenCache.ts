@@ -86,6 +86,11 @@ export interface Options {
   readonly refreshInterval?: Duration.DurationInput | undefined
 }
 
+const closed = ({ clientName }: TokenCacheRequest) => new TokenCacheClosed({ clientName })
+
+const transport = ({ clientName, endpoint }: TokenCacheRequest, reason: TokenTransportError["reason"]) =>
+  new TokenTransportError({ clientName, endpoint, reason })
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -97,7 +102,6 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
     const slots = BoundedMap.make<Slot.Slot>(options.maxEntries ?? 10_000)
     const refreshInterval = Duration.toMillis(options.refreshInterval ?? "10 seconds")
     let flights = 0
-    let backingOff = 0
 
     const slotOf = (request: TokenCacheRequest): Slot.Slot => {
       const known = slots.get(request.key)
@@ -105,15 +109,6 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       const slot = Slot.make(request.key, request.clientName)
       slots.add(slot)
       return slot
-    }
-
-    const setBackoff = (slot: Slot.Slot, backoff: Slot.Backoff | undefined): void => {
-      if ((slot.backoff === undefined) === (backoff === undefined)) slot.backoff = backoff
-      else {
-        backingOff += backoff === undefined ? -1 : 1
-        slot.backoff = backoff
-        OAuthMetrics.backingOff.unsafeUpdate(backingOff, [])
-      }
     }
 
     interface Departure {
@@ -128,7 +123,11 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
     /** An acquisition as a whole: bounded in time, traced, measured, its outcome kept. */
     const acquire = ({ background, caller, kind, probe, request, slot }: Departure, number: number, epoch: number) => {
       const failed = (error: AccessTokenError, now: number, jitter: number) => {
-        setBackoff(slot, Slot.backoffAfter(error, slot.backoff, now, jitter))
+        const backoff = slot.epoch === epoch ? Slot.backoffAfter(error, slot.backoff, now, jitter) : undefined
+        if (backoff !== undefined) {
+          slot.backoff = backoff
+          OAuthMetrics.count(OAuthMetrics.backedOff)
+        }
         OAuthMetrics.count(OAuthMetrics.retrievalFailedWith(error._tag))
         if (background) OAuthMetrics.count(OAuthMetrics.refreshAheadFailed)
         const meanwhile = slot.held !== undefined && now < slot.held.endsAt
@@ -137,10 +136,10 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         return log.warning(request.clientName, `no new access token: ${error.message}${meanwhile}`)
       }
       const succeeded = (token: AccessToken, jitter: number) => {
-        setBackoff(slot, undefined)
         const isNewest = slot.held === undefined || slot.held.number < number
         // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
         if (slot.epoch === epoch && isNewest) slot.held = Slot.hold(token, request, number, jitter)
+        slot.backoff = undefined
         OAuthMetrics.count(OAuthMetrics.retrieved)
         if (background) OAuthMetrics.count(OAuthMetrics.refreshedAhead)
         return log.debug(request.clientName, "a new access token")
@@ -154,8 +153,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         return yield* request.acquire({ retries: !probe }).pipe(
           Effect.timeoutFail({
             duration: request.acquireTimeout,
-            onTimeout: () =>
-              new TokenTransportError({ clientName: request.clientName, endpoint: request.endpoint, reason: "Timeout" })
+            onTimeout: () => transport(request, "Timeout")
           }),
           Effect.tapBoth({
             onSuccess: (token) => {
@@ -192,7 +190,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         background,
         landed: ended,
         abandoned: ended,
-        interrupted: () => new TokenCacheClosed({ clientName: request.clientName })
+        interrupted: () => airport.closed() ? closed(request) : transport(request, "Connection")
       })
       slot.flights[kind] = flight
       return flight
@@ -223,8 +221,8 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         return refuse(slot.backoff, now)
       }
       if (flight !== undefined) return joined(flight)
-      if (airport.closed()) return Effect.fail(new TokenCacheClosed({ clientName: request.clientName }))
-      if (permission === "clear") setBackoff(slot, undefined)
+      if (airport.closed()) return Effect.fail(closed(request))
+      if (permission === "clear") slot.backoff = undefined
       return start({ slot, request, kind, background: false, probe: permission === "probe", caller }).join
     }
 
@@ -268,9 +266,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
 
     const forced = (request: TokenCacheRequest): Effect.Effect<AccessToken, AccessTokenError> =>
       Effect.withFiberRuntime((fiber) =>
-        Effect.clockWith((clock) =>
-          obtain(slotOf(request), request, "forced", clock.unsafeCurrentTimeMillis(), fiber.currentSpan)
-        )
+        obtain(slotOf(request), request, "forced", currentTimeMillis(fiber), fiber.currentSpan)
       )
 
     const forget = (slot: Slot.Slot): void => {
@@ -278,7 +274,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       slot.held = undefined
       slot.flights.normal = undefined
       slot.flights.forced = undefined
-      setBackoff(slot, undefined)
+      slot.backoff = undefined
     }
 
     const hit = (key: string, now: number): Exit.Exit<AccessToken> | undefined => {
