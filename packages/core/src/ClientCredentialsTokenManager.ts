@@ -17,7 +17,7 @@ import { found } from "./internal/problem.ts"
 import { shown } from "./internal/url.ts"
 import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
-import { TokenCache, type TokenCacheRequest } from "./TokenCache.ts"
+import { TokenCache, type TokenCacheAddress, type TokenCacheRequest } from "./TokenCache.ts"
 import * as TokenCacheKey from "./TokenCacheKey.ts"
 import type { TokenClient } from "./TokenClient.ts"
 import { TokenClients } from "./TokenClients.ts"
@@ -55,10 +55,12 @@ export class ClientCredentialsTokenManager
   }>()
 {}
 
-/** The requests of one client, found again by the identity of their parameters. */
-interface Requests {
-  readonly plain: Either.Either<TokenCacheRequest, AccessTokenError>
-  readonly byParameters: WeakMap<TokenRequestParameters, Either.Either<TokenCacheRequest, AccessTokenError>>
+type Address = Either.Either<TokenCacheAddress, AccessTokenError>
+
+/** Where the tokens of one client are kept, found again by the identity of their parameters. */
+interface Addresses {
+  readonly plain: Address
+  readonly byParameters: WeakMap<TokenRequestParameters, Address>
 }
 
 const none: TokenRequestParameters = {}
@@ -108,50 +110,51 @@ export const make: Effect.Effect<
           )
     )
 
-  const describe = (
-    client: TokenClient,
-    parameters: TokenRequestParameters
-  ): Either.Either<TokenCacheRequest, AccessTokenError> => {
+  const addressOf = (client: TokenClient, parameters: TokenRequestParameters): Address => {
     const invalid = validate(client.name, parameters)
-    if (invalid !== undefined) return Either.left(invalid)
-    return Either.map(cacheKey.make(client, parameters), (key) => ({
-      key,
-      clientName: client.name,
-      endpoint: client.tokenEndpoint === undefined ? client.issuer ?? "" : shown(client.tokenEndpoint),
-      expiryBuffer: client.expiryBuffer,
-      refreshAhead: client.refreshAhead,
-      acquireTimeout: client.acquireTimeout,
-      acquire: acquire(client, parameters)
-    }))
+    return invalid === undefined
+      ? Either.map(cacheKey.make(client, parameters), (key) => ({ key, found: undefined }))
+      : Either.left(invalid)
   }
 
-  const known = new WeakMap<TokenClient, Requests>()
+  const known = new WeakMap<TokenClient, Addresses>()
 
-  const requestsOf = (client: TokenClient): Requests => {
-    const requests = known.get(client)
-    if (requests !== undefined) return requests
-    const made: Requests = { plain: describe(client, none), byParameters: new WeakMap() }
+  const addressesOf = (client: TokenClient): Addresses => {
+    const addresses = known.get(client)
+    if (addresses !== undefined) return addresses
+    const made: Addresses = { plain: addressOf(client, none), byParameters: new WeakMap() }
     known.set(client, made)
     return made
   }
 
-  const find = (
-    client: TokenClient,
-    parameters: TokenRequestParameters | undefined
-  ): Either.Either<TokenCacheRequest, AccessTokenError> => {
-    const requests = requestsOf(client)
-    if (parameters === undefined) return requests.plain
+  const find = (client: TokenClient, parameters: TokenRequestParameters | undefined): Address => {
+    const addresses = addressesOf(client)
+    if (parameters === undefined) return addresses.plain
     if (!Predicate.isObject(parameters)) {
       const problem = found("expected an object", parameters)
       return Either.left(new TokenRequestInvalid({ clientName: client.name, field: "parameters", problem }))
     }
-    const remembered = requests.byParameters.get(parameters)
+    const remembered = addresses.byParameters.get(parameters)
     if (remembered !== undefined) return remembered
     freeze(parameters)
-    const made = describe(client, parameters)
-    requests.byParameters.set(parameters, made)
+    const made = addressOf(client, parameters)
+    addresses.byParameters.set(parameters, made)
     return made
   }
+
+  const requestOf = (
+    { key }: TokenCacheAddress,
+    client: TokenClient,
+    parameters: TokenRequestParameters = none
+  ): TokenCacheRequest => ({
+    key,
+    clientName: client.name,
+    endpoint: client.tokenEndpoint === undefined ? client.issuer ?? "" : shown(client.tokenEndpoint),
+    expiryBuffer: client.expiryBuffer,
+    refreshAhead: client.refreshAhead,
+    acquireTimeout: client.acquireTimeout,
+    acquire: acquire(client, parameters)
+  })
 
   /** Runs `use` with the cache's request for a client. */
   const withRequest = <A>(
@@ -160,8 +163,10 @@ export const make: Effect.Effect<
     use: (request: TokenCacheRequest, client: TokenClient) => Effect.Effect<A, AccessTokenError>
   ): Effect.Effect<A, AccessTokenError> =>
     Effect.flatMap(Effect.suspend(() => clients.get(name)), (client) => {
-      const request = find(client, parameters)
-      return Either.isRight(request) ? use(request.right, client) : Effect.fail(request.left)
+      const address = find(client, parameters)
+      return Either.isRight(address)
+        ? use(requestOf(address.right, client, parameters), client)
+        : Effect.fail(address.left)
     })
 
   /** A cache of somebody else that breaks costs a request to the server, not the token. */
@@ -180,7 +185,7 @@ export const make: Effect.Effect<
       return Effect.catchAllDefect(Effect.suspend(() => cache.get(request, options)), withoutCache(request))
     })
 
-  /** The whole of a hit: a known client, a remembered request, a fresh token, and nothing run for it. */
+  /** The whole of a hit: a known client, a remembered address, a fresh token, and nothing run for it. */
   const hit = (
     name: string | undefined,
     parameters: TokenRequestParameters | undefined,
@@ -189,8 +194,8 @@ export const make: Effect.Effect<
     if (cache.hit === undefined || parameters?.forceRenewal === true) return undefined
     const client = clients.get(name)
     if (!isKnown(client)) return undefined
-    const request = find(client.value, parameters)
-    return Either.isRight(request) ? cache.hit(request.right.key, now) : undefined
+    const address = find(client.value, parameters)
+    return Either.isRight(address) ? cache.hit(address.right, now) : undefined
   }
 
   return {

@@ -23,13 +23,24 @@ import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OAuthMetrics from "./OAuthMetrics.ts"
 
 /**
+ * Where a token is kept. `found` belongs to the cache: it may note there what it found under the key, to find it again
+ * without looking.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TokenCacheAddress {
+  readonly key: string
+  found?: unknown
+}
+
+/**
  * One token that a cache may be asked for: what tells it apart, and how it is acquired.
  *
  * @since 0.1.0
  * @category models
  */
-export interface TokenCacheRequest {
-  readonly key: string
+export interface TokenCacheRequest extends TokenCacheAddress {
   readonly clientName: string
   /** Who is asked, for errors. */
   readonly endpoint: string
@@ -58,10 +69,10 @@ export class TokenCache extends Context.Tag("@effect-oauth/core/TokenCache")<Tok
     options?: { readonly forceRenewal?: boolean | undefined }
   ) => Effect.Effect<AccessToken, AccessTokenError>
   /**
-   * Optional: a fresh token of this key, where `now` is in milliseconds since 1970, without running anything. What a hit
-   * costs is decided here.
+   * Optional: a fresh token, where `now` is in milliseconds since 1970, without running anything. What a hit costs is
+   * decided here.
    */
-  readonly hit?: (key: string, now: number) => Exit.Exit<AccessToken> | undefined
+  readonly hit?: (address: TokenCacheAddress, now: number) => Exit.Exit<AccessToken> | undefined
   /** Another token than `rejected`: the one that is kept if it is another already, else a new one. */
   readonly renew: (
     request: TokenCacheRequest,
@@ -106,7 +117,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
     const slotOf = (request: TokenCacheRequest): Slot.Slot => {
       const known = slots.get(request.key)
       if (known !== undefined) return known
-      const slot = Slot.make(request.key, request.clientName)
+      const slot = new Slot.Slot(request.key, request.clientName, slots)
       slots.add(slot)
       return slot
     }
@@ -277,8 +288,16 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       slot.backoff = undefined
     }
 
-    const hit = (key: string, now: number): Exit.Exit<AccessToken> | undefined => {
-      const slot = slots.get(key)
+    const find = (address: TokenCacheAddress): Slot.Slot | undefined => {
+      const { found } = address
+      if (found instanceof Slot.Slot && found.home === slots && !found.evicted) return found
+      const slot = slots.get(address.key)
+      address.found = slot
+      return slot
+    }
+
+    const hit = (address: TokenCacheAddress, now: number): Exit.Exit<AccessToken> | undefined => {
+      const slot = find(address)
       if (slot === undefined || slot.held === undefined || now >= slot.held.freshUntil) return undefined
       slot.used = true
       OAuthMetrics.count(OAuthMetrics.cacheHit)
@@ -293,7 +312,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
           ? forced(request)
           : Effect.withFiberRuntime((fiber) => {
             const now = currentTimeMillis(fiber)
-            return hit(request.key, now) ?? miss(request, now, fiber.currentSpan)
+            return hit(request, now) ?? miss(request, now, fiber.currentSpan)
           }),
 
       renew: (request, rejected) =>

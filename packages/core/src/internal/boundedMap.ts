@@ -8,6 +8,8 @@
 export interface Entry {
   readonly key: string
   used: boolean
+  /** Set when it has left the map. */
+  evicted: boolean
   /** An entry that is being worked on stays, even if the map outgrows its bound for the moment. */
   readonly pinned: () => boolean
 }
@@ -34,6 +36,7 @@ export const make = <A extends Entry>(capacity: number): BoundedMap<A> => {
       if (candidate.used) candidate.used = false
       else if (!candidate.pinned()) {
         entries.delete(candidate.key)
+        candidate.evicted = true
         ring[hand] = entry
         return
       }

@@ -48,6 +48,7 @@ export const make = <A, E>(options: {
       const slot: Slot<A, E> = {
         key,
         used: false,
+        evicted: false,
         pinned: () => slot.flight !== undefined,
         value: undefined,
         flight: undefined

@@ -35,28 +35,31 @@ export interface Backoff {
 export type Kind = "normal" | "forced"
 
 /** @internal */
-export interface Slot extends BoundedMap.Entry {
-  readonly clientName: string
-  held: Held | undefined
-  backoff: Backoff | undefined
+export class Slot implements BoundedMap.Entry {
+  used = false
+  evicted = false
+  held: Held | undefined = undefined
+  backoff: Backoff | undefined = undefined
   /** Raised by `remove`: an answer to an earlier request is not kept. */
-  epoch: number
-  readonly flights: Record<Kind, Flight<AccessToken, AccessTokenError> | undefined>
-}
-
-/** @internal */
-export const make = (key: string, clientName: string): Slot => {
-  const slot: Slot = {
-    key,
-    clientName,
-    used: false,
-    pinned: () => slot.flights.normal !== undefined || slot.flights.forced !== undefined,
-    held: undefined,
-    backoff: undefined,
-    epoch: 0,
-    flights: { normal: undefined, forced: undefined }
+  epoch = 0
+  readonly flights: Record<Kind, Flight<AccessToken, AccessTokenError> | undefined> = {
+    normal: undefined,
+    forced: undefined
   }
-  return slot
+  readonly key: string
+  readonly clientName: string
+  /** The map of its cache. */
+  readonly home: object
+
+  constructor(key: string, clientName: string, home: object) {
+    this.key = key
+    this.clientName = clientName
+    this.home = home
+  }
+
+  pinned(): boolean {
+    return this.flights.normal !== undefined || this.flights.forced !== undefined
+  }
 }
 
 /** @internal */
