@@ -35,16 +35,22 @@ export const percentile = (values: ReadonlyArray<number>, part: number): number 
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
 }
 
-/** The loop costs the same few nanoseconds in every case, and is left in. */
-export const repeat = (body: (index: number) => Effect.Effect<unknown, unknown>) => (count: number) =>
-  Effect.suspend(() => {
-    let index = 0
-    return Effect.whileLoop({
-      while: () => index < count,
-      body: () => body(index++),
-      step: () => {}
-    })
-  }).pipe(Effect.orDie)
+/**
+ * The loop costs the same few nanoseconds in every case, and is left in. The index goes on from batch to batch, so that an
+ * operation over many keys meets them all.
+ */
+export const repeat = (body: (index: number) => Effect.Effect<unknown, unknown>): Case["batch"] => {
+  let index = 0
+  return (count) =>
+    Effect.suspend(() => {
+      const end = index + count
+      return Effect.whileLoop({
+        while: () => index < end,
+        body: () => body(index++),
+        step: () => {}
+      })
+    }).pipe(Effect.orDie)
+}
 
 export const repeatPromise = (body: (index: number) => Promise<unknown>) => (count: number): Effect.Effect<void> =>
   Effect.promise(async () => {
