@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
@@ -20,6 +19,7 @@ import { authorize } from "./internal/attaching.ts"
 import { bare, bareFailure, type Call, withResponse } from "./internal/call.ts"
 import { currentTimeMillis } from "./internal/clock.ts"
 import { policy } from "./internal/destination.ts"
+import { withoutFetchRedirects } from "./internal/fetchRedirects.ts"
 import * as Journeys from "./internal/journeys.ts"
 import { isKnown } from "./internal/known.ts"
 import { parts } from "./internal/perAttempt.ts"
@@ -101,14 +101,6 @@ class CurrentRequestOptions
  */
 export const retryUnauthorized = (response: HttpClientResponse.HttpClientResponse): boolean =>
   response.status === 401 && WwwAuthenticate.withError(response, "insufficient_user_authentication") === undefined
-
-const withoutFetchRedirects = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>
-): Effect.Effect<A, E, R> => {
-  const init: globalThis.RequestInit | undefined = fiber.currentContext.unsafeMap.get(FetchHttpClient.RequestInit.key)
-  return Effect.provideService(effect, FetchHttpClient.RequestInit, { ...init, redirect: "manual" })
-}
 
 const contextOf = (
   request: Request,
@@ -227,8 +219,7 @@ export const make = <E2, R2>(
         const sent = postprocess<E2 | OriginNotAllowed, R2>(
           Effect.flatMap(request, (each) => prepare(each, call, fiber))
         )
-        // Fetch follows redirects by itself, wherever they lead.
-        const attempt = options.allowedOrigins === undefined ? sent : withoutFetchRedirects(sent, fiber)
+        const attempt = options.allowedOrigins === undefined ? sent : withoutFetchRedirects(sent)
         const again = () =>
           Effect.mapBoth(attempt, {
             onSuccess: (signed) => received(signed, call),

@@ -13,6 +13,9 @@ import * as Option from "effect/Option"
  * of its own. A client's own `httpClient` wins over it; without either, the `HttpClient` that is there when the Layer is
  * built is used, never the one of a caller, so a client that adds tokens cannot call itself.
  *
+ * No redirect is followed on this way, so over fetch its `RequestInit` is replaced by one that says so: put options of fetch
+ * into a `FetchHttpClient.Fetch` of your own instead.
+ *
  * @since 0.1.0
  * @category tags
  */

@@ -252,6 +252,25 @@ describe("a worker over real sockets", () => {
         }))
     }
 
+    it.scopedLive("a redirect is not followed over fetch either", () =>
+      Effect.gen(function*() {
+        const asked: Array<string | undefined> = []
+        const url = yield* listen((request, response) => {
+          asked.push(request.url)
+          if (request.url === "/token") return void response.writeHead(307, { location: "/elsewhere" }).end()
+          response.end("{\"access_token\":\"a\"}")
+        })
+        const error = yield* Effect.flip(ClientCredentialsTokenManager.get()).pipe(
+          Effect.provide(OAuth.layer.pipe(
+            Layer.provide(TokenClients.layer({ worker: { tokenEndpoint: `${url}/token`, clientId: "worker" } })),
+            Layer.provide(FetchHttpClient.layer)
+          ))
+        )
+        assert.strictEqual(error._tag, "TokenResponseInvalid")
+        assert.include(error.message, "redirect")
+        assert.deepStrictEqual(asked, ["/token"])
+      }))
+
     it.scopedLive("a port where nobody listens: TokenTransportError, ECONNREFUSED", () =>
       Effect.gen(function*() {
         const url = yield* Effect.scoped(listen(() => {}))

@@ -3,7 +3,6 @@
  * bounded body, a bounded time, and every error of the platform turned into one of ours, since theirs print requests and
  * bodies.
  */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientError from "@effect/platform/HttpClientError"
@@ -16,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { type TokenEndpointError, TokenResponseInvalid, TokenTransportError } from "../OAuthError.ts"
+import { withoutFetchRedirects } from "./fetchRedirects.ts"
 import { execute } from "./perAttempt.ts"
 import { parseRetryAfter } from "./retryAfter.ts"
 import { shown } from "./url.ts"
@@ -49,8 +49,6 @@ export type ExchangeError = TokenResponseInvalid | TokenTransportError
 class BodyTooLarge {
   readonly _tag = "BodyTooLarge"
 }
-
-const noRedirects: globalThis.RequestInit = { redirect: "manual" }
 
 /** The code of a system or TLS error, from wherever the platform put it; its text stays behind. */
 const codeOf = (error: unknown, depth = 0): string | undefined => {
@@ -123,7 +121,7 @@ export const exchange = (options: Exchange): Effect.Effect<Answer, ExchangeError
       // A client of the user's own, or the platform's, may throw at what a server sends.
       Effect.catchAllDefect((defect) => Effect.fail(transport("Connection", defect))),
       Effect.timeoutFail({ duration: options.timeout, onTimeout: () => transport("Timeout") }),
-      Effect.provideService(FetchHttpClient.RequestInit, noRedirects),
+      withoutFetchRedirects,
       // `oauth.token.request` is the span of this exchange; the platform's adds nothing but the trace headers.
       options.propagateTrace ? identity : Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
       // The runtime logs a failure of its own helper fibers, and those fail with the platform's errors.
