@@ -127,8 +127,11 @@ export const make: Effect.Effect<
     return made
   }
 
-  const find = (client: TokenClient, parameters: TokenRequestParameters | undefined): Address => {
-    const addresses = addressesOf(client)
+  const find = (
+    client: TokenClient,
+    addresses: Addresses,
+    parameters: TokenRequestParameters | undefined
+  ): Address => {
     if (parameters === undefined) return addresses.plain
     if (!Predicate.isObject(parameters)) {
       const problem = found("expected an object", parameters)
@@ -163,7 +166,7 @@ export const make: Effect.Effect<
     use: (request: TokenCacheRequest, client: TokenClient) => Effect.Effect<A, AccessTokenError>
   ): Effect.Effect<A, AccessTokenError> =>
     Effect.flatMap(Effect.suspend(() => clients.get(name)), (client) => {
-      const address = find(client, parameters)
+      const address = find(client, addressesOf(client), parameters)
       return Either.isRight(address)
         ? use(requestOf(address.right, client, parameters), client)
         : Effect.fail(address.left)
@@ -185,6 +188,26 @@ export const make: Effect.Effect<
       return Effect.catchAllDefect(Effect.suspend(() => cache.get(request, options)), withoutCache(request))
     })
 
+  interface Kept {
+    readonly revision: number
+    readonly client: TokenClient
+    readonly addresses: Addresses
+  }
+
+  /** By name, the clients that are defined, so there are no more of them than definitions. */
+  const kept = new Map<string | undefined, Kept>()
+
+  const keptOf = (name: string | undefined): Kept | undefined => {
+    const { revision } = clients
+    const known = kept.get(name)
+    if (known !== undefined && known.revision === revision) return known
+    const client = clients.get(name)
+    if (revision === undefined || !isKnown(client)) return undefined
+    const made: Kept = { revision, client: client.value, addresses: addressesOf(client.value) }
+    kept.set(name, made)
+    return made
+  }
+
   /** The whole of a hit: a known client, a remembered address, a fresh token, and nothing run for it. */
   const hit = (
     name: string | undefined,
@@ -192,9 +215,9 @@ export const make: Effect.Effect<
     now: number
   ): Exit.Exit<AccessToken> | undefined => {
     if (cache.hit === undefined || parameters?.forceRenewal === true) return undefined
-    const client = clients.get(name)
-    if (!isKnown(client)) return undefined
-    const address = find(client.value, parameters)
+    const known = keptOf(name)
+    if (known === undefined) return undefined
+    const address = find(known.client, known.addresses, parameters)
     return Either.isRight(address) ? cache.hit(address.right, now) : undefined
   }
 

@@ -18,7 +18,7 @@ import * as BoundedMap from "./internal/boundedMap.ts"
 import { currentTimeMillis } from "./internal/clock.ts"
 import { type Flight, makeAirport } from "./internal/flight.ts"
 import * as Slot from "./internal/slot.ts"
-import { type AccessTokenError, TokenCacheClosed, TokenTransportError, withRetryAfter } from "./OAuthError.ts"
+import { type AccessTokenError, TokenCacheClosed, TokenTransportError } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OAuthMetrics from "./OAuthMetrics.ts"
 
@@ -212,10 +212,6 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       return flight.join
     }
 
-    /** The last failure, at once, with the time that is left. */
-    const refuse = ({ error, until }: Slot.Backoff, now: number): Effect.Effect<never, AccessTokenError> =>
-      Effect.fail(withRetryAfter(error, Duration.millis(Math.max(0, Math.ceil(until - now)))))
-
     type Caller = Tracer.AnySpan | undefined
 
     /** A new token for those who have none: by the flight that is under way, by a new one, or not at all for now. */
@@ -229,7 +225,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       const flight = slot.flights.forced ?? (kind === "normal" ? slot.flights.normal : undefined)
       const permission = Slot.permission(slot, now)
       if (slot.backoff !== undefined && (permission === "wait" || (permission === "probe" && flight !== undefined))) {
-        return refuse(slot.backoff, now)
+        return Effect.fail(Slot.refusal(slot.backoff, now))
       }
       if (flight !== undefined) return joined(flight)
       if (airport.closed()) return Effect.fail(closed(request))

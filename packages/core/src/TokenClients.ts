@@ -49,6 +49,11 @@ export class TokenClients extends Context.Tag("@effect-oauth/core/TokenClients")
   readonly changed: (client: TokenClient.TokenClient) => Effect.Effect<Option.Option<TokenClient.TokenClient>>
   /** The names of the clients that are defined, those of resolvers not among them. */
   readonly names: Effect.Effect<ReadonlyArray<string>>
+  /**
+   * Optional: changes whenever what `get` gives as an `Exit` may have changed. As long as it does not, such an answer can
+   * be kept.
+   */
+  readonly revision?: number
 }>() {}
 
 interface Resolver {
@@ -59,13 +64,18 @@ interface Resolver {
 class Registry extends Context.Tag("@effect-oauth/core/TokenClients/Registry")<Registry, {
   readonly defined: Map<string, Exit.Exit<TokenClient.TokenClient>>
   readonly resolvers: Set<Resolver>
+  revision: number
 }>() {
   // A constant, so that all Layers of one build share it.
-  static readonly layer = Layer.sync(Registry, () => Registry.of({ defined: new Map(), resolvers: new Set() }))
+  static readonly layer = Layer.sync(
+    Registry,
+    () => Registry.of({ defined: new Map(), resolvers: new Set(), revision: 0 })
+  )
 }
 
 /** The view that every Layer of this module gives: read at call time, so it knows the clients of the others. */
-const viewOver = ({ defined, resolvers }: Registry["Type"]): TokenClients["Type"] => {
+const viewOver = (registry: Registry["Type"]): TokenClients["Type"] => {
+  const { defined, resolvers } = registry
   const notFound = (name: string | undefined) =>
     new TokenClientNotFound({ clientName: name ?? "", known: [...defined.keys()] })
 
@@ -98,7 +108,10 @@ const viewOver = ({ defined, resolvers }: Registry["Type"]): TokenClients["Type"
           onSuccess: (now) => TokenClient.isSame(now, client) ? Option.none() : Option.some(now)
         })
       }),
-    names: Effect.sync(() => [...defined.keys()])
+    names: Effect.sync(() => [...defined.keys()]),
+    get revision() {
+      return registry.revision
+    }
   }
 }
 
@@ -119,9 +132,11 @@ const register = (parsed: ReadonlyArray<readonly [name: string, client: Parsed]>
     }
     if (problems.length > 0) return yield* TokenClient.invalid(problems)
     for (const client of clients) registry.defined.set(client.name, Exit.succeed(client))
+    registry.revision++
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         for (const client of clients) registry.defined.delete(client.name)
+        registry.revision++
       })
     )
     return viewOver(registry)

@@ -5,7 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import { type AccessToken, expiryMillis } from "../AccessToken.ts"
-import type { AccessTokenError } from "../OAuthError.ts"
+import { type AccessTokenError, withRetryAfter } from "../OAuthError.ts"
 import type * as BoundedMap from "./boundedMap.ts"
 import type { Flight } from "./flight.ts"
 
@@ -29,6 +29,8 @@ export interface Backoff {
   readonly error: AccessTokenError
   readonly delay: number
   readonly until: number
+  /** The error as callers got it last, with the time that was left then. */
+  told?: { readonly error: AccessTokenError; readonly at: number }
 }
 
 /** @internal */
@@ -128,6 +130,17 @@ export const backoffAfter = (
   }
   const delay = previous === undefined ? 1000 : Math.min(previous.delay * 2, longestBackoff)
   return { error, delay, until: now + delay * spread }
+}
+
+/**
+ * @internal The last failure with the time that is left. Callers within a tenth of a second share one error: making it, with
+ * its stack, is most of what refusing them costs.
+ */
+export const refusal = (backoff: Backoff, now: number): AccessTokenError => {
+  if (backoff.told !== undefined && now - backoff.told.at < 100) return backoff.told.error
+  const error = withRetryAfter(backoff.error, Duration.millis(Math.max(0, Math.ceil(backoff.until - now))))
+  backoff.told = { error, at: now }
+  return error
 }
 
 /**
