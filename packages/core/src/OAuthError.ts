@@ -292,6 +292,129 @@ export class TokenCacheClosed
 }
 
 /**
+ * The server gave a token of another type than was asked for: a plain one although it was shown a DPoP key, which a thief
+ * could use, or a DPoP token although no key was shown (RFC 9449 section 5). `allowDowngrade` accepts the former.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenTypeMismatch
+  extends Schema.TaggedError<TokenTypeMismatch>("@effect-oauth/core/TokenTypeMismatch")("TokenTypeMismatch", {
+    clientName: Schema.String,
+    endpoint: Schema.String,
+    status: Schema.Number,
+    expected: Schema.String,
+    found: Schema.String
+  })
+{
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    return `client "${this.clientName}": ${this.endpoint} was expected to give a ${this.expected} token and gave one of ` +
+      `type ${this.found}: ${
+        this.expected === "DPoP"
+          ? "is DPoP on for this client at the server? allowDowngrade: true accepts it"
+          : "the server wants proofs of possession, set dpop: true"
+      }`
+  }
+}
+
+/**
+ * A token is bound to another key or certificate than the one at hand, so it cannot be used (RFC 9449 section 6.1, RFC
+ * 8705 section 3.1). `expected` and `found` are thumbprints.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class KeyBindingMismatch
+  extends Schema.TaggedError<KeyBindingMismatch>("@effect-oauth/core/KeyBindingMismatch")("KeyBindingMismatch", {
+    clientName: Schema.String,
+    binding: Schema.Literal("key", "certificate"),
+    /** Of the key or certificate at hand; absent where there is none. */
+    expected: Schema.optional(Schema.String),
+    /** What the token is bound to, where it says so. */
+    found: Schema.optional(Schema.String)
+  })
+{
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    const bound = `client "${this.clientName}": its token is bound to ${
+      this.found === undefined ? `a ${this.binding}` : `the ${this.binding} ${this.found}`
+    }`
+    return this.expected === undefined
+      ? `${bound} that is not at hand: use the token that a manager gave, or bind it by DPoPProofs.bind`
+      : `${bound}, expected ${this.expected}`
+  }
+}
+
+/**
+ * What a client proves itself with could not be had: a key store, a signer or a service of assertions failed. `problem`
+ * holds the tag of its error, never its text.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CredentialUnavailable
+  extends Schema.TaggedError<CredentialUnavailable>("@effect-oauth/core/CredentialUnavailable")(
+    "CredentialUnavailable",
+    {
+      clientName: Schema.String,
+      credential: Schema.Literal("assertion", "key", "certificate"),
+      problem: Schema.String,
+      retryAfter
+    }
+  )
+{
+  get retryable(): boolean {
+    return true
+  }
+  override get message(): string {
+    return `client "${this.clientName}": its ${this.credential} could not be had: ${this.problem}` +
+      afterText(this.retryAfter)
+  }
+}
+
+/**
+ * A key that cannot sign proofs or assertions: not a private JWK, too weak, or with an `alg` that does not fit.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SigningKeyInvalid
+  extends Schema.TaggedError<SigningKeyInvalid>("@effect-oauth/core/SigningKeyInvalid")("SigningKeyInvalid", {
+    problem: Schema.String
+  })
+{
+  override get message(): string {
+    return `this key cannot be used: ${this.problem}`
+  }
+}
+
+/**
+ * A `Signer` could not sign.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SigningError extends Schema.TaggedError<SigningError>("@effect-oauth/core/SigningError")("SigningError", {
+  algorithm: Schema.String,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `no ${this.algorithm} signature: ${this.problem}`
+  }
+}
+
+/**
  * Everything that getting an access token, and sending it, can fail with.
  *
  * @since 0.1.0
@@ -307,6 +430,9 @@ export const AccessTokenError = Schema.Union(
   TokenClientUnavailable,
   TokenRequestInvalid,
   OriginNotAllowed,
+  TokenTypeMismatch,
+  KeyBindingMismatch,
+  CredentialUnavailable,
   TokenCacheClosed
 )
 
@@ -340,6 +466,8 @@ export const withRetryAfter = (error: AccessTokenError, delay: Duration.Duration
       return new DiscoveryError({ ...error, retryAfter: delay })
     case "TokenClientUnavailable":
       return new TokenClientUnavailable({ ...error, cause: error.cause, retryAfter: delay })
+    case "CredentialUnavailable":
+      return new CredentialUnavailable({ ...error, retryAfter: delay })
     default:
       return error
   }
