@@ -14,6 +14,7 @@ import { TokenType } from "./OAuthValues.ts"
  * - `obtainedAt`: when its request was sent; its lifetime counts from here.
  * - `expiresAt`: absent for a token that never expires.
  * - `scope`: what the server granted, where it said so.
+ * - `keyThumbprint`: of the key that a DPoP token is bound to (RFC 9449 section 6.1), SHA-256, base64url.
  *
  * @since 0.1.0
  * @category models
@@ -24,7 +25,8 @@ export class AccessToken extends Schema.Class<AccessToken>("@effect-oauth/core/A
   clientName: Schema.String,
   scope: Schema.optional(Schema.String),
   obtainedAt: Schema.DateTimeUtcFromNumber,
-  expiresAt: Schema.optional(Schema.DateTimeUtcFromNumber)
+  expiresAt: Schema.optional(Schema.DateTimeUtcFromNumber),
+  keyThumbprint: Schema.optional(Schema.String)
 }) {}
 
 /**

@@ -5,39 +5,32 @@
  */
 import type * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as HttpClientError from "@effect/platform/HttpClientError"
+import type * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import * as UrlParams from "@effect/platform/UrlParams"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import { type AccessToken, expiryMillis, isSame } from "./AccessToken.ts"
+import type { AccessToken } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
-import { authorize } from "./internal/attaching.ts"
-import { bare, bareFailure, type Call, withResponse } from "./internal/call.ts"
-import { currentTimeMillis } from "./internal/clock.ts"
+import { authorize, isBound, prove } from "./internal/attaching.ts"
 import { policy } from "./internal/destination.ts"
-import { withoutFetchRedirects } from "./internal/fetchRedirects.ts"
-import * as Journeys from "./internal/journeys.ts"
-import { isKnown } from "./internal/known.ts"
+import { middleware } from "./internal/middleware.ts"
 import { parts } from "./internal/perAttempt.ts"
-import { drained, isReplayable, markReplayable } from "./internal/replay.ts"
+import { healing } from "./internal/proving.ts"
+import { markReplayable } from "./internal/replay.ts"
 import {
   type AccessTokenError,
+  type CredentialUnavailable,
   isAccessTokenError,
+  type KeyBindingMismatch,
   type OriginNotAllowed,
   type TokenClientNotFound,
   toRequestError
 } from "./OAuthError.ts"
-import * as OAuthMetrics from "./OAuthMetrics.ts"
 import type { TokenRequestParameters } from "./TokenRequestParameters.ts"
 import * as TokenRetriever from "./TokenRetriever.ts"
 import * as WwwAuthenticate from "./WwwAuthenticate.ts"
-
-type Request = HttpClientRequest.HttpClientRequest
-type Response = HttpClientResponse.HttpClientResponse
 
 /**
  * From client to client, for a `pipe`.
@@ -84,7 +77,17 @@ export interface ClientCredentialsOptions<E = never, R = never> extends Options 
 export interface RequestOptions {
   readonly forceRenewal?: boolean | undefined
   readonly parameters?: TokenRequestParameters | undefined
+  /** More claims for the proofs of DPoP tokens; those of the protocol cannot be replaced (RFC 9449 section 4.2). */
+  readonly proofClaims?: Readonly<Record<string, unknown>> | undefined
 }
+
+/**
+ * What sending a token can fail with: it must not go there, or it is bound to a key that is not at hand or cannot sign.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SendError = OriginNotAllowed | KeyBindingMismatch | CredentialUnavailable
 
 class CurrentRequestOptions
   extends Context.Reference<CurrentRequestOptions>()("@effect-oauth/core/AccessTokenHttpClient/RequestOptions", {
@@ -102,27 +105,18 @@ class CurrentRequestOptions
 export const retryUnauthorized = (response: HttpClientResponse.HttpClientResponse): boolean =>
   response.status === 401 && WwwAuthenticate.withError(response, "insufficient_user_authentication") === undefined
 
-const contextOf = (
-  request: Request,
-  options: RequestOptions | undefined,
-  rejected: AccessToken | undefined
-): TokenRetriever.RequestContext => ({
-  method: request.method,
-  url: request.urlParams.length === 0 ? request.url : `${request.url}?${UrlParams.toString(request.urlParams)}`,
-  headers: request.headers,
-  forceRenewal: rejected !== undefined || options?.forceRenewal === true,
-  parameters: options?.parameters,
-  rejected
-})
-
 /**
  * The middleware over any retriever.
  *
  * Each attempt asks the retriever and carries what it gives, also those of a `retry` that was put on the client before or
  * after. Put `followRedirects` after this, not before: a redirect that is followed inside replays the token.
  *
- * A 401 is healed once for each call: the answer is drained, another token is asked for, and the request is sent again. If
+ * A 401 is healed: the answer is drained, another token is asked for, and the request is sent again, once for each call. If
  * there is no other token, the 401 is returned. A request whose body can be read only once is not sent again.
+ *
+ * A DPoP token goes out with a proof for each attempt (RFC 9449 section 7). A nonce that the API demands, and a clock that
+ * is not the API's, cost one more sending each, and only the first time: what an answer says is kept for the next call.
+ * Over fetch, such a request follows no redirect by itself.
  *
  * @since 0.1.0
  * @category constructors
@@ -130,123 +124,14 @@ const contextOf = (
 export const make = <E2, R2>(
   retriever: TokenRetriever.TokenRetriever<E2, R2>,
   options: Options = {}
-): Middleware<E2 | OriginNotAllowed, R2> => {
-  const refusalOf = policy(options)
-  const journeys = Journeys.make()
-  const isHealable = options.retryUnauthorized ?? retryUnauthorized
-  const sendWithout = options.onTokenFailure === "sendWithout"
-
-  const authorized = (
-    request: Request,
-    token: AccessToken,
-    call: Call,
-    fiber: Fiber.RuntimeFiber<unknown, unknown>
-  ) => {
-    call.token = token
-    OAuthMetrics.count(OAuthMetrics.used)
-    if (token.expiresAt !== undefined) {
-      OAuthMetrics.observe(OAuthMetrics.secondsToExpiry, (expiryMillis(token) - currentTimeMillis(fiber)) / 1000)
-    }
-    return authorize(request, token)
-  }
-
-  /** What every attempt passes. */
-  const prepare = (
-    request: Request,
-    call: Call,
-    fiber: Fiber.RuntimeFiber<unknown, unknown>
-  ): Effect.Effect<Request, E2 | OriginNotAllowed, R2> => {
-    call.request = request
-    call.token = undefined
-    const refused = refusalOf(request.url)
-    if (refused !== undefined) return Effect.fail(refused)
-    if (journeys.isAway(request)) return Effect.succeed(request)
-    if (call.renewed !== undefined) return Effect.succeed(authorized(request, call.renewed, call, fiber))
-    const token = Effect.map(
-      retriever(contextOf(request, call.options, undefined)),
-      (token) => authorized(request, token, call, fiber)
-    )
-    return sendWithout ? Effect.catchAll(token, () => Effect.succeed(request)) : token
-  }
-
-  /** Every answer passes here, also that to a second sending: a redirect of either must not lead the token away. */
-  const received = (signed: Response, call: Call): Response => {
-    const response = bare(signed, call)
-    if (call.request !== undefined) journeys.note(call.request, response)
-    return response
-  }
-
-  /** The answer to the request with another token, or `otherwise` where there is none. */
-  const heal = <E, R>(
-    response: Response,
-    call: Call,
-    sendAgain: () => Effect.Effect<Response, E, R>,
-    otherwise: (response: Response) => Effect.Effect<Response, E, R>
-  ): Effect.Effect<Response, E, R | R2> => {
-    const { request, token } = call
-    if (isHealable === false || token === undefined || request === undefined) return otherwise(response)
-    if (!isHealable(response) || !isReplayable(request.body)) return otherwise(response)
-    return Effect.flatMap(
-      drained(response),
-      (first) =>
-        Effect.matchEffect(retriever(contextOf(request, call.options, token)), {
-          onFailure: () => otherwise(first),
-          onSuccess: (other) => {
-            if (isSame(other, token)) return otherwise(first)
-            call.renewed = other
-            OAuthMetrics.count(OAuthMetrics.retried)
-            return sendAgain()
-          }
-        })
-    )
-  }
-
-  return <E, R>(
-    self: HttpClient.HttpClient.With<E, R>
-  ): HttpClient.HttpClient.With<E | E2 | OriginNotAllowed, R | R2> => {
-    const { postprocess, preprocess } = parts(self)
-
-    const execute = (
-      request: Effect.Effect<Request, E | E2 | OriginNotAllowed, R | R2>
-    ): Effect.Effect<Response, E | E2 | OriginNotAllowed, R | R2> =>
-      Effect.withFiberRuntime((fiber) => {
-        const call: Call = {
-          options: fiber.currentContext.unsafeMap.get(CurrentRequestOptions.key),
-          request: undefined,
-          token: undefined,
-          renewed: undefined
-        }
-        const sent = postprocess<E2 | OriginNotAllowed, R2>(
-          Effect.flatMap(request, (each) => prepare(each, call, fiber))
-        )
-        const attempt = options.allowedOrigins === undefined ? sent : withoutFetchRedirects(sent)
-        const again = () =>
-          Effect.mapBoth(attempt, {
-            onSuccess: (signed) => received(signed, call),
-            onFailure: (signed) => bareFailure(signed, call)
-          })
-        return Effect.matchEffect(attempt, {
-          onSuccess: (signed) => {
-            const response = received(signed, call)
-            return response.status < 300 ? Effect.succeed(response) : heal(response, call, again, Effect.succeed)
-          },
-          onFailure: (signed) => {
-            const error = bareFailure(signed, call)
-            return error instanceof HttpClientError.ResponseError
-              ? heal(error.response, call, again, (response) => Effect.fail(withResponse(error, response)))
-              : Effect.fail(error)
-          }
-        })
-      })
-
-    return HttpClient.makeWith(execute, (request) => {
-      const prepared = preprocess(request)
-      return isKnown(prepared)
-        ? Effect.succeed(Journeys.withOwnHeaders(prepared.value))
-        : Effect.map(prepared, Journeys.withOwnHeaders)
-    })
-  }
-}
+): Middleware<E2 | SendError, R2> =>
+  middleware(retriever, {
+    refusalOf: policy(options),
+    isHealable: options.retryUnauthorized ?? retryUnauthorized,
+    sendWithout: options.onTokenFailure === "sendWithout",
+    followsNothing: options.allowedOrigins !== undefined,
+    optionsOf: (fiber) => fiber.currentContext.unsafeMap.get(CurrentRequestOptions.key)
+  })
 
 /**
  * The middleware with tokens of the program's own authority, for the named client; without a name, for the only one.
@@ -367,7 +252,8 @@ export const withRequestOptions =
     Effect.provideService(effect, CurrentRequestOptions, options)
 
 /**
- * Puts a token that was got by hand on one request.
+ * Puts a token that was got by hand on one request, with the proof that a DPoP token needs. The proof is for this request
+ * and good for one sending; over fetch, send it with `redirect: "manual"`.
  *
  * @since 0.1.0
  * @category combinators
@@ -375,10 +261,13 @@ export const withRequestOptions =
 export const attach = (token: AccessToken, options: Pick<Options, "allowInsecure"> = {}) =>
 (
   request: HttpClientRequest.HttpClientRequest
-): Effect.Effect<HttpClientRequest.HttpClientRequest, OriginNotAllowed> =>
-  Effect.suspend(() => {
+): Effect.Effect<HttpClientRequest.HttpClientRequest, SendError> =>
+  Effect.suspend((): Effect.Effect<HttpClientRequest.HttpClientRequest, SendError> => {
     const refused = policy(options)(request.url)
-    return refused === undefined ? Effect.succeed(authorize(request, token)) : Effect.fail(refused)
+    if (refused !== undefined) return Effect.fail(refused)
+    return isBound(token)
+      ? prove(request, token, healing(), undefined)
+      : Effect.succeed(authorize(request, token))
   })
 
 /**

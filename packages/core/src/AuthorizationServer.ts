@@ -8,14 +8,25 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import { backchannel } from "./Backchannel.ts"
 import { type Answer, exchange } from "./internal/exchange.ts"
 import * as Remembered from "./internal/remembered.ts"
-import { jsonObject } from "./internal/tokenResponse.ts"
+import { type Json, jsonObject } from "./internal/tokenResponse.ts"
 import { insecure, shown } from "./internal/url.ts"
 import { DiscoveryError } from "./OAuthError.ts"
 import type { TokenClient } from "./TokenClient.ts"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Endpoints {
+  readonly tokenEndpoint: URL | undefined
+  readonly revocationEndpoint: URL | undefined
+  readonly introspectionEndpoint: URL | undefined
+}
 
 /**
  * Metadata of an authorization server (RFC 8414 section 2). Only what is used is read; the rest is in `raw`.
@@ -23,11 +34,10 @@ import type { TokenClient } from "./TokenClient.ts"
  * @since 0.1.0
  * @category models
  */
-export interface Metadata {
+export interface Metadata extends Endpoints {
   readonly issuer: string
-  readonly tokenEndpoint: URL | undefined
-  readonly revocationEndpoint: URL | undefined
-  readonly introspectionEndpoint: URL | undefined
+  /** Where clients go that show a certificate (RFC 8705 section 5). */
+  readonly mtlsEndpointAliases: Endpoints
   readonly raw: Readonly<Record<string, unknown>>
 }
 
@@ -62,12 +72,18 @@ export const metadataUrls = (issuer: string): ReadonlyArray<URL> => {
   ]
 }
 
-const endpointOf = (json: Readonly<Record<string, unknown>>, name: string, client: TokenClient): URL | undefined => {
+const endpointOf = (json: Json, name: string, client: TokenClient): URL | undefined => {
   const value = json[name]
   if (typeof value !== "string" || !URL.canParse(value)) return undefined
   const url = new URL(value)
   return insecure(url, client.allowInsecure) === undefined ? url : undefined
 }
+
+const endpointsOf = (json: Json, client: TokenClient): Endpoints => ({
+  tokenEndpoint: endpointOf(json, "token_endpoint", client),
+  revocationEndpoint: endpointOf(json, "revocation_endpoint", client),
+  introspectionEndpoint: endpointOf(json, "introspection_endpoint", client)
+})
 
 /** @internal The metadata in an answer, or what is wrong with it. */
 export const readMetadata = (answer: Answer, issuer: string, client: TokenClient): Metadata | string => {
@@ -77,11 +93,11 @@ export const readMetadata = (answer: Answer, issuer: string, client: TokenClient
   if (json.issuer !== issuer) {
     return "its issuer is another one: the issuer of the client has to be written exactly as the server writes it"
   }
+  const { mtls_endpoint_aliases: aliases } = json
   return {
     issuer,
-    tokenEndpoint: endpointOf(json, "token_endpoint", client),
-    revocationEndpoint: endpointOf(json, "revocation_endpoint", client),
-    introspectionEndpoint: endpointOf(json, "introspection_endpoint", client),
+    ...endpointsOf(json, client),
+    mtlsEndpointAliases: endpointsOf(Predicate.isReadonlyRecord(aliases) ? aliases : {}, client),
     raw: json
   }
 }

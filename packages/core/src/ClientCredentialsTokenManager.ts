@@ -11,8 +11,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { AccessToken } from "./AccessToken.ts"
+import { ClientCertificate } from "./ClientCertificate.ts"
+import { DPoPKeyStore } from "./DPoPKeyStore.ts"
+import { DPoPProofs } from "./DPoPProofs.ts"
+import { certificateOf } from "./internal/certificate.ts"
 import { currentTimeMillis } from "./internal/clock.ts"
 import { isKnown } from "./internal/known.ts"
+import { possessionOf } from "./internal/possession.ts"
 import { found } from "./internal/problem.ts"
 import { shown } from "./internal/url.ts"
 import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
@@ -59,11 +64,18 @@ type Address = Either.Either<TokenCacheAddress, AccessTokenError>
 
 /** Where the tokens of one client are kept, found again by the identity of their parameters. */
 interface Addresses {
+  /** The certificate that the client shows, and what it was when these were made. */
+  readonly certificate: ClientCertificate["Type"] | undefined
+  readonly thumbprint: string | undefined
   readonly plain: Address
   readonly byParameters: WeakMap<TokenRequestParameters, Address>
 }
 
 const none: TokenRequestParameters = {}
+
+/** Tokens that are bound to a certificate end with it. */
+const isOutdated = ({ certificate, thumbprint }: Addresses): boolean =>
+  certificate !== undefined && certificate.thumbprint() !== thumbprint
 
 /**
  * @since 0.1.0
@@ -72,9 +84,12 @@ const none: TokenRequestParameters = {}
 export const make: Effect.Effect<
   ClientCredentialsTokenManager["Type"],
   never,
-  TokenClients | TokenCache | TokenEndpoint
+  TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore
 > = Effect.gen(function*() {
   const clients = yield* TokenClients
+  const proofs = yield* DPoPProofs
+  const keys = yield* DPoPKeyStore
+  const commonCertificate = yield* Effect.serviceOption(ClientCertificate)
   const cache = yield* TokenCache
   const endpoint = yield* TokenEndpoint
   const cacheKey = yield* TokenCacheKey.current
@@ -110,10 +125,14 @@ export const make: Effect.Effect<
           )
     )
 
-  const addressOf = (client: TokenClient, parameters: TokenRequestParameters): Address => {
+  const addressOf = (
+    client: TokenClient,
+    parameters: TokenRequestParameters,
+    thumbprint: string | undefined
+  ): Address => {
     const invalid = validate(client.name, parameters)
     return invalid === undefined
-      ? Either.map(cacheKey.make(client, parameters), (key) => ({ key, found: undefined }))
+      ? Either.map(cacheKey.make(client, parameters, thumbprint), (key) => ({ key, found: undefined }))
       : Either.left(invalid)
   }
 
@@ -121,8 +140,11 @@ export const make: Effect.Effect<
 
   const addressesOf = (client: TokenClient): Addresses => {
     const addresses = known.get(client)
-    if (addresses !== undefined) return addresses
-    const made: Addresses = { plain: addressOf(client, none), byParameters: new WeakMap() }
+    if (addresses !== undefined && !isOutdated(addresses)) return addresses
+    const certificate = certificateOf(client, commonCertificate)
+    const thumbprint = certificate?.thumbprint()
+    const plain = addressOf(client, none, thumbprint)
+    const made: Addresses = { certificate, thumbprint, plain, byParameters: new WeakMap() }
     known.set(client, made)
     return made
   }
@@ -140,7 +162,7 @@ export const make: Effect.Effect<
     const remembered = addresses.byParameters.get(parameters)
     if (remembered !== undefined) return remembered
     freeze(parameters)
-    const made = addressOf(client, parameters)
+    const made = addressOf(client, parameters, addresses.thumbprint)
     addresses.byParameters.set(parameters, made)
     return made
   }
@@ -172,6 +194,28 @@ export const make: Effect.Effect<
         : Effect.fail(address.left)
     })
 
+  /** The key of a token that was kept elsewhere and came back without it. */
+  const keyOf = (client: TokenClient, thumbprint: string) =>
+    client.dpop !== undefined && client.dpop !== true && client.dpop.thumbprint === thumbprint
+      ? Effect.succeedSome(client.dpop)
+      : keys.byThumbprint(thumbprint)
+
+  /** A token that can be sent: one whose key is gone is of no use to anybody, and another one is acquired. */
+  const usable = (
+    token: AccessToken,
+    request: TokenCacheRequest,
+    client: TokenClient
+  ): Effect.Effect<AccessToken, AccessTokenError> => {
+    if (token.keyThumbprint === undefined || possessionOf(token) !== undefined) return Effect.succeed(token)
+    return Effect.flatMap(
+      keyOf(client, token.keyThumbprint),
+      Option.match({
+        onNone: () => cache.get(request, { forceRenewal: true }),
+        onSome: (key) => proofs.bind(token, key)
+      })
+    )
+  }
+
   /** A cache of somebody else that breaks costs a request to the server, not the token. */
   const withoutCache = (request: TokenCacheRequest) => () =>
     Effect.zipRight(
@@ -183,9 +227,12 @@ export const make: Effect.Effect<
     name: string | undefined,
     parameters: TokenRequestParameters | undefined
   ): Effect.Effect<AccessToken, AccessTokenError> =>
-    withRequest(name, parameters, (request) => {
+    withRequest(name, parameters, (request, client) => {
       const options = parameters?.forceRenewal === true ? { forceRenewal: true } : undefined
-      return Effect.catchAllDefect(Effect.suspend(() => cache.get(request, options)), withoutCache(request))
+      return Effect.suspend(() => cache.get(request, options)).pipe(
+        Effect.catchAllDefect(withoutCache(request)),
+        Effect.flatMap((token) => usable(token, request, client))
+      )
     })
 
   interface Kept {
@@ -200,7 +247,7 @@ export const make: Effect.Effect<
   const keptOf = (name: string | undefined): Kept | undefined => {
     const { revision } = clients
     const known = kept.get(name)
-    if (known !== undefined && known.revision === revision) return known
+    if (known !== undefined && known.revision === revision && !isOutdated(known.addresses)) return known
     const client = clients.get(name)
     if (revision === undefined || !isKnown(client)) return undefined
     const made: Kept = { revision, client: client.value, addresses: addressesOf(client.value) }
@@ -228,7 +275,11 @@ export const make: Effect.Effect<
       withRequest(
         name,
         parameters,
-        (request) => Effect.catchAllDefect(Effect.suspend(() => cache.renew(request, rejected)), withoutCache(request))
+        (request, client) =>
+          Effect.suspend(() => cache.renew(request, rejected)).pipe(
+            Effect.catchAllDefect(withoutCache(request)),
+            Effect.flatMap((token) => usable(token, request, client))
+          )
       ),
     remove: (name, parameters) => withRequest(name, parameters, ({ key }) => cache.remove(key)),
     removeAll: (name) => cache.removeAll(name),
@@ -237,7 +288,7 @@ export const make: Effect.Effect<
         Effect.flatMap(cache.peek(key), (token) =>
           token === undefined
             ? Effect.void
-            : Effect.ensuring(endpoint.revoke(client, token.value, "access_token"), cache.remove(key)))),
+            : Effect.ensuring(endpoint.revoke(client, token.value, "access_token", parameters), cache.remove(key)))),
     check: clients.check
   }
 })
@@ -246,8 +297,11 @@ export const make: Effect.Effect<
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<ClientCredentialsTokenManager, never, TokenClients | TokenCache | TokenEndpoint> = Layer
-  .effect(ClientCredentialsTokenManager, make)
+export const layer: Layer.Layer<
+  ClientCredentialsTokenManager,
+  never,
+  TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore
+> = Layer.effect(ClientCredentialsTokenManager, make)
 
 /**
  * A token that is good now.

@@ -50,6 +50,17 @@ export const retried: Metric.Metric.Counter<number> = counter(
 )
 
 /**
+ * Requests that were sent again with a nonce that their server demanded (RFC 9449 sections 8 and 9).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const nonceRetried: Metric.Metric.Counter<number> = counter(
+  "oauth_dpop_nonce_retries",
+  "requests sent again with the nonce that their server demanded"
+)
+
+/**
  * Calls served from the cache; tagged with `tier`, `memory`.
  *
  * @since 0.1.0

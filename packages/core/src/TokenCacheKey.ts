@@ -24,7 +24,9 @@ import type { ParameterValue, TokenRequestParameters } from "./TokenRequestParam
 export class TokenCacheKey extends Context.Tag("@effect-oauth/core/TokenCacheKey")<TokenCacheKey, {
   readonly make: (
     client: TokenClient,
-    parameters: TokenRequestParameters
+    parameters: TokenRequestParameters,
+    /** The thumbprint of the certificate that the client shows: tokens that are bound to it die with it. */
+    certificate: string | undefined
   ) => Either.Either<string, TokenRequestInvalid>
 }>() {}
 
@@ -54,7 +56,13 @@ const clientKeyOf = (client: TokenClient): ClientKey => {
   const known = clientKeys.get(client)
   if (known !== undefined) return known
   const key: ClientKey = {
-    identity: JSON.stringify([client.name, client.issuer ?? client.tokenEndpoint?.href, client.clientId]),
+    identity: JSON.stringify([
+      client.name,
+      client.issuer ?? client.tokenEndpoint?.href,
+      client.clientId,
+      // A token of a key store's earlier key stays good, since it is sent with proofs of its own key.
+      client.dpop === true ? "dpop" : client.dpop?.thumbprint
+    ]),
     scope: scopeKey(client.scope),
     resource: resourceKey(client.resource),
     parameters: parametersKey(client.parameters)
@@ -68,7 +76,11 @@ const clientKeyOf = (client: TokenClient): ClientKey => {
  * break, but for the partition, which stands last. It may hold secrets (a subject token among the parameters, for
  * instance), so it stays in the memory of this process.
  */
-export const structural = (client: TokenClient, parameters: TokenRequestParameters): string => {
+export const structural = (
+  client: TokenClient,
+  parameters: TokenRequestParameters,
+  certificate: string | undefined
+): string => {
   const own = clientKeyOf(client)
   const scope = parameters.scope === undefined ? own.scope : scopeKey(parameters.scope)
   const resource = parameters.resource === undefined ? own.resource : resourceKey(parameters.resource)
@@ -76,7 +88,7 @@ export const structural = (client: TokenClient, parameters: TokenRequestParamete
     ? own.parameters
     : parametersKey({ ...client.parameters, ...parameters.parameters })
   const partition = parameters.partition === undefined ? "" : `=${parameters.partition}`
-  return `${own.identity}\n${scope}\n${resource}\n${extra}\n${partition}`
+  return `${own.identity}\n${scope}\n${resource}\n${extra}\n${certificate ?? ""}\n${partition}`
 }
 
 /**
@@ -86,12 +98,12 @@ export const structural = (client: TokenClient, parameters: TokenRequestParamete
  * @category layers
  */
 export const layer = (
-  key: (client: TokenClient, parameters: TokenRequestParameters) => string
+  key: (client: TokenClient, parameters: TokenRequestParameters, certificate: string | undefined) => string
 ): Layer.Layer<TokenCacheKey> =>
   Layer.succeed(TokenCacheKey, {
-    make: (client, parameters) =>
+    make: (client, parameters, certificate) =>
       Either.mapLeft(
-        parseField(OAuthValues.CacheKey, key(client, parameters)),
+        parseField(OAuthValues.CacheKey, key(client, parameters, certificate)),
         (problem) => new TokenRequestInvalid({ clientName: client.name, field: "cache key", problem })
       )
   })
@@ -100,6 +112,6 @@ export const layer = (
 export const current: Effect.Effect<TokenCacheKey["Type"]> = Effect.map(
   Effect.serviceOption(TokenCacheKey),
   Option.getOrElse((): TokenCacheKey["Type"] => ({
-    make: (client, parameters) => Either.right(structural(client, parameters))
+    make: (client, parameters, certificate) => Either.right(structural(client, parameters, certificate))
   }))
 )

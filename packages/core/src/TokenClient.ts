@@ -11,19 +11,21 @@ import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as ClientAuthentication from "./ClientAuthentication.ts"
 import { found, parseField, shapeOf } from "./internal/problem.ts"
 import { insecure } from "./internal/url.ts"
 import { type ClientProblem, TokenClientInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
+import * as SigningKey from "./SigningKey.ts"
 import { parametersProblem, type ParameterValue } from "./TokenRequestParameters.ts"
 
 /**
  * What a developer says of a client. Either `tokenEndpoint` or `issuer` is needed; with `issuer`, every endpoint that is
  * not given is discovered when it is first used (RFC 8414).
  *
- * `clientSecret` alone means `client_secret_basic`, neither it nor `authentication` means `none`.
+ * `clientSecret` alone means `client_secret_basic`, `privateKey` alone `private_key_jwt`, and none of these and no
+ * `authentication` means `none`.
  *
  * @since 0.1.0
  * @category models
@@ -38,7 +40,18 @@ export interface TokenClientOptions {
   readonly introspectionEndpoint?: string | URL | undefined
   readonly clientId: string
   readonly clientSecret?: Redacted.Redacted<string> | undefined
+  /**
+   * A private JWK as JSON text or as an object, for `private_key_jwt`, which is meant where no `authentication` is named.
+   */
+  readonly privateKey?: SigningKey.SigningKey | Redacted.Redacted<string> | Redacted.Redacted<object> | undefined
   readonly authentication?: ClientAuthentication.Method | ClientAuthentication.ClientAuthentication | undefined
+  /**
+   * Bind tokens to a key, of which every request then carries a proof (RFC 9449): a private JWK as JSON text or as an
+   * object, or `true` for the key of `DPoPKeyStore`.
+   */
+  readonly dpop?: boolean | SigningKey.SigningKey | Redacted.Redacted<string> | Redacted.Redacted<object> | undefined
+  /** Take a token that is bound to no key although `dpop` asked for one. Default false. */
+  readonly allowDowngrade?: boolean | undefined
   readonly scope?: string | undefined
   readonly resource?: string | ReadonlyArray<string> | undefined
   /** Extra form fields of every token request. */
@@ -73,6 +86,8 @@ export class TokenClient extends Data.TaggedClass("TokenClient")<{
   readonly name: OAuthValues.TokenClientName
   readonly clientId: OAuthValues.ClientId
   readonly authentication: ClientAuthentication.ClientAuthentication
+  readonly dpop: SigningKey.SigningKey | true | undefined
+  readonly allowDowngrade: boolean
   readonly issuer: string | undefined
   readonly tokenEndpoint: URL | undefined
   readonly revocationEndpoint: URL | undefined
@@ -91,7 +106,20 @@ export class TokenClient extends Data.TaggedClass("TokenClient")<{
   readonly propagateTrace: boolean
 }> {}
 
-const methods: ReadonlyArray<string> = ["client_secret_basic", "client_secret_post", "none"]
+const methods: ReadonlyArray<ClientAuthentication.Method> = [
+  "client_secret_basic",
+  "client_secret_post",
+  "client_secret_jwt",
+  "private_key_jwt",
+  "tls_client_auth",
+  "self_signed_tls_client_auth",
+  "none"
+]
+
+/** A secret signs with as many bytes as its hash has, or more (RFC 7518 section 3.2). */
+const hmacBytes = { HS256: 32, HS384: 48, HS512: 64 }
+
+type Key = SigningKey.SigningKey | undefined
 
 /**
  * Collects the problems of one client; each read gives a value that is only used if there was none.
@@ -133,7 +161,7 @@ class Fields {
     return Duration.zero
   }
 
-  boolean(field: "allowInsecure" | "refreshAhead" | "propagateTrace", otherwise: boolean): boolean {
+  boolean(field: "allowInsecure" | "allowDowngrade" | "refreshAhead" | "propagateTrace", otherwise: boolean): boolean {
     const value: unknown = this.options[field]
     if (typeof value === "boolean") return value
     if (value !== undefined) this.wrong(field, found("expected true or false", value))
@@ -148,35 +176,97 @@ class Fields {
     return 0
   }
 
-  authentication(): ClientAuthentication.ClientAuthentication {
-    const { authentication, clientSecret } = this.options
-    const secret = clientSecret === undefined
+  /** A key, made ready once and for all. */
+  key(field: "dpop" | "privateKey"): Effect.Effect<Key> {
+    const value: unknown = this.options[field]
+    if (value === undefined || typeof value === "boolean") return Effect.succeed(undefined)
+    if (value instanceof SigningKey.SigningKey) return Effect.succeed(value)
+    if (!Redacted.isRedacted(value)) {
+      return Effect.sync(() => this.wrong(field, found("expected a Redacted private JWK or a SigningKey", value)))
+    }
+    return Effect.catchAll(SigningKey.make(value), ({ problem }) => Effect.sync(() => this.wrong(field, problem)))
+  }
+
+  dpop(key: Key): SigningKey.SigningKey | true | undefined {
+    return this.options.dpop === true ? true : key
+  }
+
+  secret(): OAuthValues.ClientSecret | undefined {
+    const { clientSecret } = this.options
+    return clientSecret === undefined
       ? undefined
       : Either.getOrElse(
         parseField(OAuthValues.ClientSecret, clientSecret),
         (problem) => this.wrong("clientSecret", problem)
       )
-    if (Predicate.isObject(authentication)) {
-      if (clientSecret !== undefined) {
-        this.wrong("clientSecret", "the authentication holds the secret already: leave one out")
+  }
+
+  /** Of the three ways to say it, exactly one may be used. */
+  authentication(key: Key): ClientAuthentication.ClientAuthentication {
+    const { authentication, clientSecret, privateKey } = this.options
+    const secret = this.secret()
+    if (Predicate.isObject(authentication)) return this.authenticationValue(authentication)
+    const method = authentication ??
+      (privateKey !== undefined ? "private_key_jwt" : clientSecret !== undefined ? "client_secret_basic" : "none")
+    if (!methods.includes(method)) {
+      this.wrong("authentication", found(`expected one of ${methods.join(", ")}`, method))
+      return ClientAuthentication.none
+    }
+    const usesSecret = method.startsWith("client_secret_")
+    const usesKey = method === "private_key_jwt"
+    if (clientSecret !== undefined && !usesSecret) this.wrong("clientSecret", `${method} uses no secret: leave it out`)
+    if (privateKey !== undefined && !usesKey) this.wrong("privateKey", `${method} uses no private key: leave it out`)
+    if (clientSecret === undefined && usesSecret) {
+      this.wrong("clientSecret", `${method} needs a client secret, found nothing`)
+    }
+    if (privateKey === undefined && usesKey) this.wrong("privateKey", `${method} needs a private key, found nothing`)
+    return this.authenticationBy(method, secret, key)
+  }
+
+  authenticationBy(
+    method: ClientAuthentication.Method,
+    secret: OAuthValues.ClientSecret | undefined,
+    key: Key
+  ): ClientAuthentication.ClientAuthentication {
+    switch (method) {
+      case "tls_client_auth":
+      case "self_signed_tls_client_auth":
+        return ClientAuthentication.tlsClientAuth()
+      case "private_key_jwt":
+        return key === undefined ? ClientAuthentication.none : ClientAuthentication.privateKeyJwt(key)
+      case "client_secret_basic":
+        return secret === undefined ? ClientAuthentication.none : ClientAuthentication.clientSecretBasic(secret)
+      case "client_secret_post":
+        return secret === undefined ? ClientAuthentication.none : ClientAuthentication.clientSecretPost(secret)
+      case "client_secret_jwt":
+        return secret === undefined
+          ? ClientAuthentication.none
+          : this.authenticationValue(ClientAuthentication.clientSecretJwt(secret))
+      case "none":
+        return ClientAuthentication.none
+    }
+  }
+
+  /** One that was put together in code, and may ask for what this definition does not have. */
+  authenticationValue(
+    authentication: ClientAuthentication.ClientAuthentication
+  ): ClientAuthentication.ClientAuthentication {
+    const { authentication: given, clientSecret, issuer, privateKey } = this.options
+    const leaveOut = "the authentication is complete in itself: leave this out"
+    if (authentication === given && clientSecret !== undefined) this.wrong("clientSecret", leaveOut)
+    if (authentication === given && privateKey !== undefined) this.wrong("privateKey", leaveOut)
+    if ("audience" in authentication && authentication.audience === "issuer" && issuer === undefined) {
+      this.wrong("authentication", "its audience is the issuer, and no issuer is given")
+    }
+    if (authentication._tag === "ClientSecretJwt") {
+      const { length } = new TextEncoder().encode(Redacted.value(authentication.secret))
+      const bytes = hmacBytes[authentication.algorithm]
+      if (length < bytes) {
+        const needs = `${authentication.algorithm} needs a secret of ${bytes} bytes or more (RFC 7518 section 3.2)`
+        this.wrong("clientSecret", `${needs}, found ${length}`)
       }
-      return authentication
     }
-    if (authentication === undefined) {
-      return secret === undefined ? ClientAuthentication.none : ClientAuthentication.clientSecretBasic(secret)
-    }
-    if (!methods.includes(authentication)) {
-      this.wrong("authentication", found(`expected one of ${methods.join(", ")}`, authentication))
-    } else if (authentication === "none") {
-      if (clientSecret !== undefined) this.wrong("clientSecret", "a public client (authentication none) has no secret")
-    } else if (clientSecret === undefined) {
-      this.wrong("clientSecret", `${authentication} needs a client secret, found nothing`)
-    } else if (secret !== undefined) {
-      return authentication === "client_secret_basic"
-        ? ClientAuthentication.clientSecretBasic(secret)
-        : ClientAuthentication.clientSecretPost(secret)
-    }
-    return ClientAuthentication.none
+    return authentication
   }
 
   scope(): OAuthValues.Scope | undefined {
@@ -206,40 +296,47 @@ class Fields {
   }
 }
 
+type Parsed = Either.Either<TokenClient, Array<ClientProblem>>
+
 /** @internal */
-export const parse = (name: string, options: TokenClientOptions): Either.Either<TokenClient, Array<ClientProblem>> => {
-  const fields = new Fields(name, options)
-  const clientName = parseField(OAuthValues.TokenClientName, name)
-  if (Either.isLeft(clientName)) fields.wrong("name", clientName.left)
-  const clientId = parseField(OAuthValues.ClientId, options.clientId)
-  if (Either.isLeft(clientId)) fields.wrong("clientId", clientId.left)
-  if (options.tokenEndpoint === undefined && options.issuer === undefined) {
-    fields.wrong("tokenEndpoint", "expected tokenEndpoint, or issuer to discover it from, found neither")
-  }
-  fields.url("issuer")
-  const client = {
-    authentication: fields.authentication(),
-    issuer: options.issuer,
-    tokenEndpoint: fields.url("tokenEndpoint"),
-    revocationEndpoint: fields.url("revocationEndpoint"),
-    introspectionEndpoint: fields.url("introspectionEndpoint"),
-    scope: fields.scope(),
-    resource: fields.resource(),
-    parameters: fields.parameters(),
-    httpClient: options.httpClient,
-    allowInsecure: fields.boolean("allowInsecure", false),
-    timeout: fields.duration("timeout", "10 seconds"),
-    maxResponseSize: fields.size(),
-    defaultLifetime: fields.duration("defaultLifetime", Duration.infinity),
-    expiryBuffer: fields.duration("expiryBuffer", "60 seconds"),
-    refreshAhead: fields.boolean("refreshAhead", true),
-    acquireTimeout: fields.duration("acquireTimeout", "20 seconds"),
-    propagateTrace: fields.boolean("propagateTrace", false)
-  }
-  return Either.isRight(clientName) && Either.isRight(clientId) && fields.problems.length === 0
-    ? Either.right(new TokenClient({ name: clientName.right, clientId: clientId.right, ...client }))
-    : Either.left(fields.problems)
-}
+export const parse = (name: string, options: TokenClientOptions): Effect.Effect<Parsed> =>
+  Effect.suspend(() => {
+    const fields = new Fields(name, options)
+    return Effect.zipWith(fields.key("privateKey"), fields.key("dpop"), (privateKey, dpop) => {
+      const clientName = parseField(OAuthValues.TokenClientName, name)
+      if (Either.isLeft(clientName)) fields.wrong("name", clientName.left)
+      const clientId = parseField(OAuthValues.ClientId, options.clientId)
+      if (Either.isLeft(clientId)) fields.wrong("clientId", clientId.left)
+      if (options.tokenEndpoint === undefined && options.issuer === undefined) {
+        fields.wrong("tokenEndpoint", "expected tokenEndpoint, or issuer to discover it from, found neither")
+      }
+      fields.url("issuer")
+      const client = {
+        authentication: fields.authentication(privateKey),
+        dpop: fields.dpop(dpop),
+        allowDowngrade: fields.boolean("allowDowngrade", false),
+        issuer: options.issuer,
+        tokenEndpoint: fields.url("tokenEndpoint"),
+        revocationEndpoint: fields.url("revocationEndpoint"),
+        introspectionEndpoint: fields.url("introspectionEndpoint"),
+        scope: fields.scope(),
+        resource: fields.resource(),
+        parameters: fields.parameters(),
+        httpClient: options.httpClient,
+        allowInsecure: fields.boolean("allowInsecure", false),
+        timeout: fields.duration("timeout", "10 seconds"),
+        maxResponseSize: fields.size(),
+        defaultLifetime: fields.duration("defaultLifetime", Duration.infinity),
+        expiryBuffer: fields.duration("expiryBuffer", "60 seconds"),
+        refreshAhead: fields.boolean("refreshAhead", true),
+        acquireTimeout: fields.duration("acquireTimeout", "20 seconds"),
+        propagateTrace: fields.boolean("propagateTrace", false)
+      }
+      return Either.isRight(clientName) && Either.isRight(clientId) && fields.problems.length === 0
+        ? Either.right(new TokenClient({ name: clientName.right, clientId: clientId.right, ...client }))
+        : Either.left(fields.problems)
+    })
+  })
 
 const same = (one: unknown, other: unknown): boolean => {
   // A secret has an equality of its own and nothing else to look at.
@@ -272,4 +369,4 @@ export const invalid = (problems: ReadonlyArray<ClientProblem>): TokenClientInva
  * @category constructors
  */
 export const make = (name: string, options: TokenClientOptions): Effect.Effect<TokenClient, TokenClientInvalid> =>
-  Effect.suspend(() => Either.mapLeft(parse(name, options), invalid))
+  Effect.flatMap(parse(name, options), Either.mapLeft(invalid))

@@ -15,9 +15,9 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type * as ClientAuthentication from "./ClientAuthentication.ts"
+import { nameOf } from "./internal/problem.ts"
 import * as Remembered from "./internal/remembered.ts"
 import {
   type ClientProblem,
@@ -168,8 +168,10 @@ export const layer = (
 ): Layer.Layer<TokenClients, TokenClientInvalid> =>
   Layer.scoped(
     TokenClients,
-    Effect.suspend(() =>
-      register(Object.entries(clients).map(([name, options]) => [name, TokenClient.parse(name, options)]))
+    Effect.flatMap(
+      Effect.forEach(Object.entries(clients), ([name, options]) =>
+        Effect.map(TokenClient.parse(name, options), (client) => [name, client] as const)),
+      register
     )
   ).pipe(Layer.provide(Registry.layer))
 
@@ -192,6 +194,8 @@ export type TokenClientConfig =
 type FromConfig<K> = K extends "authentication" ?
   Config.Config<string> | Config.Config<Option.Option<ClientAuthentication.Method>>
   : K extends "clientSecret" ? Config.Config<Option.Option<Redacted.Redacted<string>>>
+  : K extends "dpop" | "privateKey" ?
+    Config.Config<Redacted.Redacted<string>> | Config.Config<Option.Option<Redacted.Redacted<string>>>
   : K extends "scope" | "issuer" | "resource" ? Config.Config<Option.Option<string>>
   : never
 
@@ -224,7 +228,7 @@ const readClient = (name: string, config: TokenClientConfig): Effect.Effect<Pars
     if (Config.isConfig(config)) {
       const options = yield* Effect.either(config)
       return Either.isRight(options)
-        ? TokenClient.parse(name, options.right)
+        ? yield* TokenClient.parse(name, options.right)
         : Either.left([{ client: name, field: "configuration", problem: configProblem(options.left) }])
     }
     const problems: Array<ClientProblem> = []
@@ -235,7 +239,7 @@ const readClient = (name: string, config: TokenClientConfig): Effect.Effect<Pars
       else problems.push({ client: name, field, problem: read.left })
     }
     const unread = new Set(problems.map(({ field }) => field))
-    const client = TokenClient.parse(name, options as unknown as TokenClient.TokenClientOptions)
+    const client = yield* TokenClient.parse(name, options as unknown as TokenClient.TokenClientOptions)
     // A field that could not be read is told of once, with the name of its variable.
     return Either.isRight(client) && problems.length === 0
       ? client
@@ -325,7 +329,8 @@ export const layerResolver = <E, R>(
           Effect.provide(context),
           Effect.mapError((error) => error instanceof TokenClientNotFound ? error : unavailable(name, nameOf(error))),
           Effect.catchAllDefect((defect) => Effect.fail(unavailable(name, nameOf(defect)))),
-          Effect.flatMap((found) => Either.mapLeft(TokenClient.parse(name, found), TokenClient.invalid))
+          Effect.flatMap((found) => TokenClient.parse(name, found)),
+          Effect.flatMap(Either.mapLeft(TokenClient.invalid))
         ),
         interrupted: () => unavailable(name, "an interruption")
       })
@@ -338,10 +343,3 @@ export const layerResolver = <E, R>(
       return viewOver(registry)
     })
   ).pipe(Layer.provide(Registry.layer))
-
-const nameOf = (error: unknown): string =>
-  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
-    ? error._tag
-    : error instanceof Error
-    ? error.name
-    : "an error without a name"

@@ -5,6 +5,7 @@
  */
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
+import type { ClientAssertion } from "./ClientAssertions.ts"
 import { found, parseField } from "./internal/problem.ts"
 import { TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
@@ -21,8 +22,10 @@ export type ParameterValue = string | ReadonlyArray<string> | Redacted.Redacted<
  * - `forceRenewal`: skip what is cached, acquire a new token (and cache it).
  * - `scope` (RFC 6749 section 3.3), `resource` (RFC 8707), `parameters` (extra form fields): instead of the client's own;
  *   `parameters` are added to the client's, the same name replaces.
+ * - `assertion`: proves the client in this request, whatever its definition and `ClientAssertions` say. It is sent as it
+ *   is with every attempt, and is no part of the cache key.
  * - `partition`: keeps tokens apart, a tenant for instance. Part of the cache key, never sent.
- * - `context`: for `TokenRequestCustomizer`. Neither sent nor part of the key: what depends on it must set `partition`.
+ * - `context`: for `TokenRequestCustomizer` and `ClientAssertions`. Neither sent nor part of the key: what depends on it must set `partition`.
  *
  * An object that is used for more than one request is the cheapest, since it is remembered by identity; it is frozen then,
  * because a change to it later could not be seen any more.
@@ -35,6 +38,7 @@ export interface TokenRequestParameters {
   readonly scope?: string | undefined
   readonly resource?: string | ReadonlyArray<string> | undefined
   readonly parameters?: Readonly<Record<string, ParameterValue>> | undefined
+  readonly assertion?: ClientAssertion | undefined
   readonly partition?: string | undefined
   readonly context?: unknown
 }
@@ -90,6 +94,15 @@ export const validate = (
   }
   if (parameters.partition !== undefined && typeof parameters.partition !== "string") {
     return invalid("partition", found("expected a string", parameters.partition))
+  }
+  if (parameters.assertion !== undefined) {
+    const { type, value } = parameters.assertion
+    if (!Redacted.isRedacted(value) || typeof Redacted.value(value) !== "string") {
+      return invalid("assertion.value", found("expected a Redacted<string>", value))
+    }
+    if (type !== undefined && typeof type !== "string") {
+      return invalid("assertion.type", found("expected a string", type))
+    }
   }
   const extra = parameters.parameters === undefined ? undefined : parametersProblem(parameters.parameters)
   return extra === undefined ? undefined : invalid(extra.field, extra.problem)

@@ -92,6 +92,14 @@ const challengesOf = (response: { readonly headers: Headers.Headers }): Readonly
 export const withError = (response: { readonly headers: Headers.Headers }, error: string): Challenge | undefined =>
   challengesOf(response).find(({ parameters }) => parameters.error === error)
 
+/** @internal What an API objects to in a proof of possession (RFC 9449 sections 7.1 and 9). */
+export const proofError = (
+  response: { readonly status: number; readonly headers: Headers.Headers }
+): string | undefined =>
+  response.status === 401
+    ? challengesOf(response).find(({ scheme }) => scheme === "dpop")?.parameters.error
+    : undefined
+
 /**
  * The API wants more scope than the token has (403, RFC 6750 section 3.1). `scope` is what it asks for, if it says so.
  *

@@ -1,17 +1,21 @@
-import { ClientAuthentication, OAuthValues } from "@effect-oauth/core"
+import { ClientAuthentication, ClientCredentialsTokenManager, OAuthValues } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema } from "effect"
+import { services, stub, token } from "./support/StubServer.ts"
 
 const secret = (value: string) => Schema.decodeUnknownSync(OAuthValues.ClientSecret)(Redacted.make(value))
 
-const header = (id: string, value: string, encoding: "form" | "raw" = "form") =>
-  Effect.map(
-    ClientAuthentication.credentials(
-      ClientAuthentication.clientSecretBasic(secret(value), { encoding }),
-      OAuthValues.ClientId.make(id)
-    ),
-    ({ headers }) => headers.authorization
+/** The `Authorization` header of a token request. */
+const header = (id: string, value: string, encoding: "form" | "raw" = "form") => {
+  const server = stub(() => token(1))
+  const authentication = ClientAuthentication.clientSecretBasic(secret(value), { encoding })
+  return ClientCredentialsTokenManager.get().pipe(
+    Effect.map(() => server.seen[0]?.headers.authorization),
+    Effect.provide(
+      services(server, { worker: { tokenEndpoint: "https://as.test/token", clientId: id, authentication } })
+    )
   )
+}
 
 describe("ClientAuthentication", () => {
   it.effect("client_secret_basic: the examples of RFC 6749 sections 2.3.1 and 4.1.3", () =>

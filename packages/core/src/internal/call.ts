@@ -7,6 +7,7 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import type { AccessToken } from "../AccessToken.ts"
 import type { TokenRequestParameters } from "../TokenRequestParameters.ts"
 import { bareError, bareResponse } from "./bareResponse.ts"
+import type { Healing } from "./proving.ts"
 
 type Request = HttpClientRequest.HttpClientRequest
 type Response = HttpClientResponse.HttpClientResponse
@@ -17,12 +18,15 @@ export interface Call {
   readonly options: {
     readonly forceRenewal?: boolean | undefined
     readonly parameters?: TokenRequestParameters | undefined
+    readonly proofClaims?: Readonly<Record<string, unknown>> | undefined
   } | undefined
   /** The request of the last attempt, as it was before the token. */
   request: Request | undefined
   token: AccessToken | undefined
-  /** The token that a renewal gave for the second sending. */
+  /** The token that a renewal gave for the next sending. */
   renewed: AccessToken | undefined
+  /** What the API said of the proofs, if a bound token was sent. */
+  healing: Healing | undefined
 }
 
 /** @internal What leaves the middleware has forgotten the token. */

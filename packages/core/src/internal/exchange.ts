@@ -15,9 +15,9 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { type TokenEndpointError, TokenResponseInvalid, TokenTransportError } from "../OAuthError.ts"
-import { withoutFetchRedirects } from "./fetchRedirects.ts"
 import { execute } from "./perAttempt.ts"
 import { parseRetryAfter } from "./retryAfter.ts"
+import { withoutFetchRedirects } from "./sendingSettings.ts"
 import { shown } from "./url.ts"
 
 /** @internal */
@@ -31,7 +31,7 @@ export interface Answer {
 }
 
 /** @internal */
-export interface Exchange {
+export interface Exchange<E> {
   readonly clientName: string
   readonly httpClient: HttpClient.HttpClient
   readonly url: URL
@@ -40,11 +40,19 @@ export interface Exchange {
   readonly maxResponseSize: number
   readonly propagateTrace: boolean
   /** What every attempt carries, made anew for each. */
-  readonly prepare: (request: HttpClientRequest.HttpClientRequest) => Effect.Effect<HttpClientRequest.HttpClientRequest>
+  readonly prepare: (
+    request: HttpClientRequest.HttpClientRequest
+  ) => Effect.Effect<HttpClientRequest.HttpClientRequest, E>
 }
 
 /** @internal */
 export type ExchangeError = TokenResponseInvalid | TokenTransportError
+
+/** What `prepare` failed with, on its way through a client whose errors are all taken for those of the transport. */
+class NotPrepared<E> {
+  readonly _tag = "NotPrepared"
+  constructor(readonly error: E) {}
+}
 
 class BodyTooLarge {
   readonly _tag = "BodyTooLarge"
@@ -79,7 +87,7 @@ const readBody = (
 }
 
 /** @internal */
-export const exchange = (options: Exchange): Effect.Effect<Answer, ExchangeError> =>
+export const exchange = <E = never>(options: Exchange<E>): Effect.Effect<Answer, ExchangeError | E> =>
   Effect.clockWith((clock) => {
     const { clientName, maxResponseSize, method, url } = options
     const endpoint = shown(url)
@@ -89,8 +97,11 @@ export const exchange = (options: Exchange): Effect.Effect<Answer, ExchangeError
 
     const request = HttpClientRequest.make(method)(url).pipe(HttpClientRequest.acceptJson)
 
-    return execute(options.httpClient, request, options.prepare).pipe(
-      Effect.mapError((error) => transport("Connection", error)),
+    const prepare = (request: HttpClientRequest.HttpClientRequest) =>
+      Effect.mapError(options.prepare(request), (error) => new NotPrepared(error))
+
+    return execute(options.httpClient, request, prepare).pipe(
+      Effect.mapError((error) => error instanceof NotPrepared ? error.error : transport("Connection", error)),
       Effect.flatMap((response) => {
         const retryAfter = parseRetryAfter(response.headers["retry-after"], clock.unsafeCurrentTimeMillis())
         const invalid = (problem: string) =>

@@ -1,4 +1,5 @@
 import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 
@@ -20,3 +21,11 @@ export const found = (expected: string, value: unknown): string => `${expected},
 /** @internal Reads one field by its schema; the left side is a sentence without the value. */
 export const parseField = <A, I>(schema: Schema.Schema<A, I>, value: unknown): Either.Either<A, string> =>
   Either.mapLeft(Schema.decodeUnknownEither(schema)(value), (error) => found(error.message, value))
+
+/** @internal What may be told of an error of somebody else's: its tag or its name, never its text. */
+export const nameOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
+    ? error._tag
+    : error instanceof Error
+    ? error.name
+    : "an error without a name"

@@ -16,7 +16,7 @@ export interface From {
   readonly clientName: string
   readonly endpoint: string
   /** Values that were sent and must not come back in an error. */
-  readonly secrets: ReadonlyArray<string>
+  readonly secrets: () => ReadonlyArray<string>
 }
 
 const textOf = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
@@ -42,6 +42,13 @@ export const jsonObject = (body: string): Json | string => {
   }
 }
 
+/** @internal The error code of an answer, if it has one. */
+export const errorOf = ({ body, status }: Answer): string | undefined => {
+  if (status < 400) return undefined
+  const json = jsonObject(body)
+  return typeof json === "string" ? undefined : textOf(json.error)
+}
+
 /** @internal The error object of an answer, whatever its status (RFC 6749 section 5.2); else what is wrong with it. */
 export const refusal = (answer: Answer, json: Json | string, from: From): TokenEndpointError | TokenResponseInvalid => {
   const { clientName, endpoint, secrets } = from
@@ -51,15 +58,16 @@ export const refusal = (answer: Answer, json: Json | string, from: From): TokenE
     const problem = typeof json === "string" ? json : "its JSON has neither a result nor an error"
     return new TokenResponseInvalid({ clientName, endpoint, status, problem, retryAfter })
   }
+  const sent = secrets()
   const shown = (value: unknown) => {
     const text = textOf(value)
-    return text === undefined ? undefined : scrub(text, secrets)
+    return text === undefined ? undefined : scrub(text, sent)
   }
   return new TokenEndpointError({
     clientName,
     endpoint,
     status,
-    error: scrub(error, secrets),
+    error: scrub(error, sent),
     errorDescription: shown(json.error_description),
     errorUri: shown(json.error_uri),
     retryAfter

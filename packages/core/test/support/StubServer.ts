@@ -1,12 +1,5 @@
 import { OAuth, TokenClients } from "@effect-oauth/core"
-import type {
-  AuthorizationServer,
-  ClientCredentialsTokenManager,
-  OAuthError,
-  TokenCache,
-  TokenClient,
-  TokenEndpoint
-} from "@effect-oauth/core"
+import type { OAuthError, TokenClient } from "@effect-oauth/core"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientError from "@effect/platform/HttpClientError"
 import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
@@ -63,13 +56,7 @@ export const options: TokenClient.TokenClientOptions = {
   clientSecret: secret
 }
 
-type Services =
-  | ClientCredentialsTokenManager.ClientCredentialsTokenManager
-  | TokenCache.TokenCache
-  | TokenEndpoint.TokenEndpoint
-  | AuthorizationServer.AuthorizationServer
-  | TokenClients.TokenClients
-  | HttpClient.HttpClient
+type Services = OAuth.Services | TokenClients.TokenClients | HttpClient.HttpClient
 
 /** All services over a stub, with the clients given. */
 export const services = (

@@ -21,5 +21,8 @@ export const every: ReadonlyArray<OAuthError.AccessTokenError> = [
   new OAuthError.TokenClientUnavailable({ clientName: "x", cause: "DatabaseDown" }),
   new OAuthError.TokenRequestInvalid({ clientName: "worker", field: "scope", problem: "expected a scope" }),
   new OAuthError.OriginNotAllowed({ origin: "http://api.test", problem: "expected an https: URL" }),
+  new OAuthError.TokenTypeMismatch({ ...from, status: 200, expected: "DPoP", found: "Bearer" }),
+  new OAuthError.KeyBindingMismatch({ clientName: "worker", binding: "key", expected: "a", found: "b" }),
+  new OAuthError.CredentialUnavailable({ clientName: "worker", credential: "assertion", problem: "Broken" }),
   new OAuthError.TokenCacheClosed({ clientName: "worker" })
 ]

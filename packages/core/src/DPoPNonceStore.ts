@@ -1,0 +1,93 @@
+/**
+ * The nonces that servers hand out for DPoP proofs (RFC 9449 sections 8 and 9).
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as BoundedMap from "./internal/boundedMap.ts"
+import { currentTimeMillis } from "./internal/clock.ts"
+
+/**
+ * Who wants the nonce. The nonces of an authorization server and of an API are apart, even on one origin.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Server {
+  readonly role: "authorizationServer" | "resourceServer"
+  /** Scheme, host and port, such as `https://api.example.com`. */
+  readonly origin: string
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class DPoPNonceStore extends Context.Tag("@effect-oauth/core/DPoPNonceStore")<DPoPNonceStore, {
+  /** The newest nonce of a server. */
+  readonly get: (server: Server) => Effect.Effect<Option.Option<string>>
+  /** Keeps a nonce, which replaces the one before. */
+  readonly set: (server: Server, nonce: string) => Effect.Effect<void>
+}>() {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How many servers' nonces are kept. Default 1,000. */
+  readonly capacity?: number | undefined
+  /** How long a nonce is kept after its server gave it. Default 1 hour. */
+  readonly timeToLive?: Duration.DurationInput | undefined
+}
+
+interface Entry extends BoundedMap.Entry {
+  nonce: string
+  until: number
+}
+
+/**
+ * In the memory of this process.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): DPoPNonceStore["Type"] => {
+  const timeToLive = Duration.toMillis(options.timeToLive ?? "1 hour")
+  const entries = BoundedMap.make<Entry>(options.capacity ?? 1000)
+  const keyOf = ({ origin, role }: Server) => `${role} ${origin}`
+  return {
+    get: (server) =>
+      Effect.withFiberRuntime((fiber) => {
+        const entry = entries.get(keyOf(server))
+        if (entry === undefined || entry.until <= currentTimeMillis(fiber)) return Effect.succeedNone
+        entry.used = true
+        return Effect.succeed(Option.some(entry.nonce))
+      }),
+    set: (server, nonce) =>
+      Effect.withFiberRuntime((fiber) => {
+        const key = keyOf(server)
+        const until = currentTimeMillis(fiber) + timeToLive
+        const entry = entries.get(key)
+        if (entry === undefined) {
+          entries.add({ key, used: false, evicted: false, pinned: () => false, nonce, until })
+        } else {
+          entry.nonce = nonce
+          entry.until = until
+        }
+        return Effect.void
+      })
+  }
+}
+
+/**
+ * In the memory of this process.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<DPoPNonceStore> => Layer.sync(DPoPNonceStore, () => make(options))
