@@ -1,4 +1,5 @@
 import { exportJWK, generateKeyPair } from "jose"
+import { randomBytes } from "node:crypto"
 import type { AdapterFactory, ClientMetadata, Configuration, JWKS } from "oidc-provider"
 import type Provider from "oidc-provider"
 
@@ -11,6 +12,8 @@ export interface ProviderOptions {
    * the issuer as audience where no resource is named. The server does not keep JWTs, so it cannot drop or introspect them.
    */
   readonly jwt?: boolean | undefined
+  /** Proofs of possession: `accepted`, or with a nonce that the server demands in each. Default: unknown to it. */
+  readonly dpop?: "accepted" | "nonces" | undefined
   /** Anything else that oidc-provider can be told; wins over what is set here. */
   readonly configuration?: Configuration | undefined
 }
@@ -45,8 +48,15 @@ const fetchLoopback = (input: string | URL | Request, init: RequestInit = {}) =>
   return fetch(input, rest)
 }
 
+const signatures = ["ES256", "ES384", "ES512", "RS256", "PS256", "Ed25519", "EdDSA"] as const
+
+const dpopFeature = (dpop: ProviderOptions["dpop"]) =>
+  dpop === undefined
+    ? { enabled: false }
+    : { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => dpop === "nonces" }
+
 export const make = async (issuer: string, adapter: AdapterFactory, options: ProviderOptions): Promise<Provider> => {
-  const { clients, configuration = {}, jwt = false, tokenLifetime = 3600 } = options
+  const { clients, configuration = {}, dpop, jwt = false, tokenLifetime = 3600 } = options
   const scopes = scopesOf(clients)
   return new library.Provider(issuer, {
     adapter,
@@ -56,6 +66,19 @@ export const make = async (issuer: string, adapter: AdapterFactory, options: Pro
     clockTolerance: 0,
     jwks: configuration.jwks ?? await generateKeys(),
     fetch: fetchLoopback,
+    clientAuthMethods: [
+      "none",
+      "client_secret_basic",
+      "client_secret_post",
+      "client_secret_jwt",
+      "private_key_jwt",
+      "tls_client_auth",
+      "self_signed_tls_client_auth"
+    ],
+    enabledJWA: {
+      clientAuthSigningAlgValues: ["HS256", ...signatures],
+      dPoPSigningAlgValues: [...signatures]
+    },
     ...configuration,
     clientDefaults: {
       grant_types: ["client_credentials"],
@@ -68,6 +91,7 @@ export const make = async (issuer: string, adapter: AdapterFactory, options: Pro
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      dPoP: dpopFeature(dpop),
       introspection: { enabled: true, allowedPolicy: () => true },
       revocation: { enabled: true, allowedPolicy: (_, client, token) => token.clientId === client.clientId },
       resourceIndicators: {

@@ -74,6 +74,14 @@ export const parametersProblem = (
 }
 
 /** @internal */
+export const valuesOf = (value: ParameterValue): ReadonlyArray<string> =>
+  Redacted.isRedacted(value) ? [Redacted.value(value)] : typeof value === "string" ? [value] : value
+
+/** @internal */
+export const secretsOf = (parameters: Readonly<Record<string, ParameterValue>>): ReadonlyArray<string> =>
+  Object.values(parameters).flatMap((value) => Redacted.isRedacted(value) ? [Redacted.value(value)] : [])
+
+/** @internal */
 export const resources = (resource: string | ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
   resource === undefined ? [] : typeof resource === "string" ? [resource] : resource
 
