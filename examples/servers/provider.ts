@@ -71,9 +71,7 @@ export const make = async (issuer: string, adapter: AdapterFactory, options: Pro
       "client_secret_basic",
       "client_secret_post",
       "client_secret_jwt",
-      "private_key_jwt",
-      "tls_client_auth",
-      "self_signed_tls_client_auth"
+      "private_key_jwt"
     ],
     enabledJWA: {
       clientAuthSigningAlgValues: ["HS256", ...signatures],

@@ -1,78 +1,246 @@
 /**
- * Proofs of possession and signed assertions against a real authorization server, which demands nonces.
+ * Proofs of possession and signed assertions against a real authorization server that demands nonces.
  */
 import {
-  ClientAuthentication,
+  AccessTokenHttpClient,
+  Backchannel,
   ClientCredentialsTokenManager,
-  OAuthMetrics,
+  DPoPNonceStore,
+  OAuth,
   SigningKey,
   TokenClients
 } from "@effect-oauth/core"
 import type { TokenClient } from "@effect-oauth/core"
 import { NodeOAuth } from "@effect-oauth/platform-node"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Metric, Redacted } from "effect"
+import { Clock, Effect, Layer, Redacted } from "effect"
 import * as jose from "jose"
-import { randomBytes } from "node:crypto"
 import * as AuthorizationServer from "../../../examples/servers/authorizationServer.ts"
+import { listen } from "./support/listen.ts"
 
 const secret = "a secret of the worker that is long enough for HS256"
 
-const all = ["ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA", "Ed25519"] as const
+const algorithms = ["ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA", "Ed25519"] as const
 
-/** The server demands a nonce of its own in every proof. */
-const demandingNonces = {
-  features: {
-    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
-    clientCredentials: { enabled: true },
-    introspection: { enabled: true },
-    revocation: { enabled: true },
-    resourceIndicators: {
-      enabled: true,
-      defaultResource: (_: unknown, __: unknown, resource: string | Array<string> | undefined) =>
-        resource ?? "https://api.example.com",
-      getResourceServerInfo: () => ({
-        scope: "invoice",
-        audience: "https://api.example.com",
-        accessTokenFormat: "jwt",
-        accessTokenTTL: 3600,
-        jwt: { sign: { alg: "ES256" } }
-      })
-    }
-  },
-  enabledJWA: {
-    dPoPSigningAlgValues: [...all],
-    clientAuthSigningAlgValues: ["HS256", "RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
-  }
-} as unknown as NonNullable<AuthorizationServer.Options["configuration"]>
+interface Sent {
+  readonly proof: string | undefined
+  readonly assertion: string | undefined
+}
+
+const sentBy = ({ body, headers }: HttpClientRequest.HttpClientRequest): Sent => ({
+  proof: headers.dpop,
+  assertion: body._tag === "Uint8Array"
+    ? new URLSearchParams(new TextDecoder().decode(body.body)).get("client_assertion") ?? undefined
+    : undefined
+})
+
+/** The way to the authorization server, and all that left the process on it. */
+const recording = () => {
+  const sent: Array<Sent> = []
+  const layer = Layer.effect(
+    Backchannel.Backchannel,
+    Effect.map(HttpClient.HttpClient, (undici) =>
+      HttpClient.make((request) => {
+        sent.push(sentBy(request))
+        return undici.execute(request)
+      }))
+  ).pipe(Layer.provide(NodeHttpClient.layerUndici))
+  return { layer, sent }
+}
+
+const program = (worker: TokenClient.TokenClientOptions) =>
+  NodeOAuth.layer.pipe(Layer.provideMerge(TokenClients.layer({ worker })))
+
+const allDifferent = (values: ReadonlyArray<unknown>) => assert.strictEqual(new Set(values).size, values.length)
+
+type Client = AuthorizationServer.Options["clients"][number]
+
+const withPrivateKey = (key: SigningKey.SigningKey): Client => ({
+  client_id: "worker",
+  token_endpoint_auth_method: "private_key_jwt",
+  token_endpoint_auth_signing_alg: key.algorithm as NonNullable<Client["token_endpoint_auth_signing_alg"]>,
+  jwks: SigningKey.publicJwks(key) as NonNullable<Client["jwks"]>,
+  scope: "invoice"
+})
 
 describe("against oidc-provider with nonces demanded", () => {
-  for (const algorithm of all) {
-    it.scopedLive(`${algorithm}: DPoP for a confidential client [parity 25, 26, 27, 45]`, () =>
+  for (const algorithm of algorithms) {
+    it.scopedLive(`${algorithm}: DPoP for a client with a secret [parity 25, 26, 27]`, () =>
       Effect.gen(function*() {
         const server = yield* AuthorizationServer.start({
           clients: [{ client_id: "worker", client_secret: secret, scope: "invoice" }],
-          configuration: demandingNonces
+          dpop: "nonces",
+          jwt: true
         })
         const key = yield* SigningKey.generate(algorithm)
-        const client: TokenClient.TokenClientOptions = {
-          issuer: server.issuer,
-          clientId: "worker",
-          clientSecret: Redacted.make(secret),
-          scope: "invoice",
-          dpop: key
-        }
-        const program = NodeOAuth.layer.pipe(Layer.provideMerge(TokenClients.layer({ worker: client })))
         yield* Effect.gen(function*() {
           const token = yield* ClientCredentialsTokenManager.get("worker")
           assert.strictEqual(token.type, "DPoP")
           assert.strictEqual(token.keyThumbprint, key.thumbprint)
-          const { cnf } = jose.decodeJwt(Redacted.value(token.value))
-          assert.deepStrictEqual(cnf, { jkt: key.thumbprint })
+          assert.deepStrictEqual(jose.decodeJwt(Redacted.value(token.value)).cnf, { jkt: key.thumbprint })
           assert.strictEqual(server.tokenRequests(), 2)
           yield* ClientCredentialsTokenManager.get("worker", { forceRenewal: true })
           assert.strictEqual(server.tokenRequests(), 3, "the nonce is known now")
-        }).pipe(Effect.provide(program))
+        }).pipe(Effect.provide(program({
+          issuer: server.issuer,
+          clientId: "worker",
+          clientSecret: Redacted.make(secret),
+          dpop: key
+        })))
+      }))
+
+    it.scopedLive(`${algorithm}: private_key_jwt and DPoP, no secret anywhere [parity 48, 60]`, () =>
+      Effect.gen(function*() {
+        const key = yield* SigningKey.generate(algorithm, { keyId: "k" })
+        const server = yield* AuthorizationServer.start({ clients: [withPrivateKey(key)], dpop: "nonces", jwt: true })
+        const { layer, sent } = recording()
+        yield* Effect.gen(function*() {
+          const token = yield* ClientCredentialsTokenManager.get("worker")
+          assert.strictEqual(token.type, "DPoP")
+          assert.strictEqual(server.tokenRequests(), 2)
+          allDifferent(sent.map(({ assertion }) => assertion))
+          allDifferent(sent.map(({ proof }) => jose.decodeJwt(proof!).jti))
+        }).pipe(
+          Effect.provide(
+            program({
+              tokenEndpoint: server.tokenEndpoint,
+              issuer: server.issuer,
+              clientId: "worker",
+              privateKey: key,
+              dpop: true,
+              expiryBuffer: 0
+            }).pipe(Layer.provide(layer))
+          )
+        )
       }))
   }
+
+  it.scopedLive("client_secret_jwt, and both audiences where the server takes them", () =>
+    Effect.gen(function*() {
+      const server = yield* AuthorizationServer.start({
+        clients: [{ client_id: "worker", client_secret: secret, token_endpoint_auth_method: "client_secret_jwt" }]
+      })
+      const client: TokenClient.TokenClientOptions = {
+        tokenEndpoint: server.tokenEndpoint,
+        clientId: "worker",
+        clientSecret: Redacted.make(secret),
+        authentication: "client_secret_jwt"
+      }
+      for (const definition of [client, { ...client, issuer: server.issuer }]) {
+        yield* Effect.provide(ClientCredentialsTokenManager.get("worker"), program(definition))
+      }
+      assert.strictEqual(server.tokenRequests(), 2)
+    }))
+
+  it.scopedLive("a store of nonces that is always empty: two requests each time, all different [parity 60]", () =>
+    Effect.gen(function*() {
+      const key = yield* SigningKey.generate()
+      const server = yield* AuthorizationServer.start({ clients: [withPrivateKey(key)], dpop: "nonces" })
+      const { layer, sent } = recording()
+      const empty = Layer.succeed(DPoPNonceStore.DPoPNonceStore, {
+        get: () => Effect.succeedNone,
+        set: () => Effect.void
+      })
+      yield* Effect.gen(function*() {
+        for (const requests of [2, 4]) {
+          yield* ClientCredentialsTokenManager.get("worker", { forceRenewal: true })
+          assert.strictEqual(server.tokenRequests(), requests)
+        }
+        allDifferent(sent.map(({ assertion }) => assertion))
+        allDifferent(sent.map(({ proof }) => proof))
+      }).pipe(
+        Effect.provide(
+          program({ issuer: server.issuer, clientId: "worker", privateKey: key, dpop: true }).pipe(
+            Layer.provide(Layer.merge(layer, empty))
+          )
+        )
+      )
+    }))
+
+  it.scopedLive(
+    "1,000 tokens asked for at once: one challenge each at most, and none after",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* AuthorizationServer.start({
+          clients: [{ client_id: "worker", client_secret: secret, scope: "invoice" }],
+          dpop: "nonces"
+        })
+        yield* Effect.gen(function*() {
+          const get = (partition: number) => ClientCredentialsTokenManager.get("worker", { partition: `${partition}` })
+          yield* Effect.forEach(Array.from({ length: 1000 }, (_, index) => index), get, { concurrency: "unbounded" })
+          assert.isAtMost(server.tokenRequests(), 2000)
+          const before = server.tokenRequests()
+          yield* Effect.forEach(Array.from({ length: 50 }, (_, index) => 1000 + index), get, {
+            concurrency: "unbounded"
+          })
+          assert.strictEqual(server.tokenRequests() - before, 50)
+        }).pipe(Effect.provide(program({
+          tokenEndpoint: server.tokenEndpoint,
+          clientId: "worker",
+          clientSecret: Redacted.make(secret),
+          dpop: true
+        })))
+      }),
+    60_000
+  )
+
+  it.scopedLive("a clock that is 10 minutes off heals after one refused proof", () =>
+    Effect.gen(function*() {
+      const server = yield* AuthorizationServer.start({
+        clients: [{ client_id: "worker", client_secret: secret }],
+        dpop: "accepted"
+      })
+      const clock = yield* Clock.clockWith(Effect.succeed)
+      const late: Clock.Clock = Object.assign(Object.create(clock), {
+        unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis() - 600_000,
+        currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now - 600_000)
+      })
+      yield* Effect.gen(function*() {
+        yield* ClientCredentialsTokenManager.get("worker")
+        assert.strictEqual(server.tokenRequests(), 2)
+        yield* ClientCredentialsTokenManager.get("worker", { forceRenewal: true })
+        assert.strictEqual(server.tokenRequests(), 3)
+      }).pipe(
+        Effect.provide(program({
+          tokenEndpoint: server.tokenEndpoint,
+          clientId: "worker",
+          clientSecret: Redacted.make(secret),
+          dpop: true
+        })),
+        Effect.withClock(late)
+      )
+    }))
+})
+
+describe("over fetch", () => {
+  it.scopedLive("a request with a proof follows no redirect by itself, as one with a bearer token does", () =>
+    Effect.gen(function*() {
+      const server = yield* AuthorizationServer.start({
+        clients: [{ client_id: "worker", client_secret: secret }],
+        dpop: "accepted"
+      })
+      const visits: Array<string | undefined> = []
+      const elsewhere = yield* listen((request, response) => {
+        visits.push(request.headers.dpop as string | undefined)
+        response.end("{}")
+      })
+      const api = yield* listen((_, response) => void response.writeHead(302, { location: elsewhere }).end())
+      const client = { tokenEndpoint: server.tokenEndpoint, clientId: "worker", clientSecret: Redacted.make(secret) }
+      const statuses = yield* Effect.forEach(["bound", "bearer", "bound"], (name) =>
+        Effect.gen(function*() {
+          const fetched = (yield* HttpClient.HttpClient).pipe(yield* AccessTokenHttpClient.clientCredentials(name))
+          return (yield* fetched.get(api)).status
+        })).pipe(
+          Effect.provide(OAuth.layer.pipe(
+            Layer.provideMerge(TokenClients.layer({ bound: { ...client, dpop: true }, bearer: client })),
+            Layer.provideMerge(FetchHttpClient.layer)
+          ))
+        )
+      assert.deepStrictEqual(statuses, [302, 200, 302])
+      assert.deepStrictEqual(visits, [undefined])
+    }))
 })
