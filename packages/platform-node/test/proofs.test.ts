@@ -93,6 +93,21 @@ describe("against oidc-provider with nonces demanded", () => {
         })))
       }))
 
+    it.scopedLive(`${algorithm}: DPoP for a public client`, () =>
+      Effect.gen(function*() {
+        const server = yield* AuthorizationServer.start({
+          clients: [{ client_id: "public", token_endpoint_auth_method: "none", scope: "invoice" }],
+          dpop: "nonces",
+          jwt: true
+        })
+        const key = yield* SigningKey.generate(algorithm)
+        const token = yield* Effect.provide(
+          ClientCredentialsTokenManager.get("worker"),
+          program({ issuer: server.issuer, clientId: "public", dpop: key })
+        )
+        assert.deepStrictEqual(jose.decodeJwt(Redacted.value(token.value)).cnf, { jkt: key.thumbprint })
+      }))
+
     it.scopedLive(`${algorithm}: private_key_jwt and DPoP, no secret anywhere [parity 48, 60]`, () =>
       Effect.gen(function*() {
         const key = yield* SigningKey.generate(algorithm, { keyId: "k" })
