@@ -14,6 +14,7 @@ export * as ClientCredentialsTokenManager from "./ClientCredentialsTokenManager.
 export * as DPoPKeyStore from "./DPoPKeyStore.ts"
 export * as DPoPNonceStore from "./DPoPNonceStore.ts"
 export * as DPoPProofs from "./DPoPProofs.ts"
+export * as DPoPVerifier from "./DPoPVerifier.ts"
 export * as OAuth from "./OAuth.ts"
 export * as OAuthError from "./OAuthError.ts"
 export * as OAuthLogging from "./OAuthLogging.ts"
