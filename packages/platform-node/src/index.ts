@@ -3,11 +3,6 @@
  *
  * @since 0.1.0
  */
+export * as FileKeyStore from "./FileKeyStore.ts"
 export * as NodeOAuth from "./NodeOAuth.ts"
-
-/**
- * The core's `Signer` on `node:crypto`.
- *
- * @since 0.1.0
- */
 export * as NodeSigner from "./NodeSigner.ts"
