@@ -171,6 +171,32 @@ export type TokenType = typeof TokenType.Type
 export const isTokenType = Schema.is(TokenType)
 
 /**
+ * An asymmetric signature algorithm (RFC 7518 section 3.1, RFC 9864). `EdDSA` is the older name of `Ed25519`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const SigningAlgorithm = Schema.Literal(
+  "ES256",
+  "ES384",
+  "ES512",
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "Ed25519",
+  "EdDSA"
+)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type SigningAlgorithm = typeof SigningAlgorithm.Type
+
+/**
  * Where a token is cached: 1 to 4,096 characters that tell apart everything that makes another token. The built-in
  * `TokenCacheKey` is not bound by this length, since it is hashed before it leaves the process.
  *

@@ -15,6 +15,7 @@ import * as Redacted from "effect/Redacted"
 import * as jose from "jose"
 import * as PrivateJwk from "./internal/privateJwk.ts"
 import { SigningKeyInvalid } from "./OAuthError.ts"
+import { SigningAlgorithm } from "./OAuthValues.ts"
 
 /**
  * The signature algorithms (RFC 7518 section 3.1, RFC 9864). `EdDSA` is the older name of `Ed25519`; a key is announced to
@@ -23,13 +24,13 @@ import { SigningKeyInvalid } from "./OAuthError.ts"
  * @since 0.1.0
  * @category models
  */
-export type Algorithm = PrivateJwk.Algorithm
+export type Algorithm = SigningAlgorithm
 
 /**
  * @since 0.1.0
  * @category constants
  */
-export const algorithms: ReadonlyArray<Algorithm> = PrivateJwk.algorithms
+export const algorithms: ReadonlyArray<Algorithm> = SigningAlgorithm.literals
 
 /**
  * - `publicJwk`: the members that make the public key and no others (RFC 7638 section 3.2).

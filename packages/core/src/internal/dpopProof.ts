@@ -5,7 +5,7 @@
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import { base64url } from "jose"
-import type { Algorithm } from "./privateJwk.ts"
+import type { SigningAlgorithm } from "../OAuthValues.ts"
 import * as PublicJwk from "./publicJwk.ts"
 import { normalize } from "./targetUri.ts"
 
@@ -40,7 +40,7 @@ export const refused = (reason: Refused["reason"], problem: string): Either.Eith
 /** @internal */
 export interface Proof {
   readonly jws: string
-  readonly algorithm: Algorithm
+  readonly algorithm: SigningAlgorithm
   readonly key: PublicJwk.PublicJwk
   readonly jti: string
   readonly htm: string
@@ -81,7 +81,7 @@ const claimsOf = (claims: Readonly<Record<string, unknown>>): Either.Either<Clai
 
 const joseHeader = (
   header: Readonly<Record<string, unknown>>,
-  algorithms: ReadonlyArray<Algorithm>
+  algorithms: ReadonlyArray<SigningAlgorithm>
 ): Either.Either<Pick<Proof, "algorithm" | "key">, Refused> => {
   if (header.typ !== "dpop+jwt") return refused("malformed", "its typ is not dpop+jwt")
   if (header.crit !== undefined) return refused("malformed", "its header has a crit, and no extension is known")
@@ -96,7 +96,7 @@ const joseHeader = (
 /** @internal What the `DPoP` header field says, which is joined by commas where it was sent more than once. */
 export const parse = (
   field: string | undefined,
-  algorithms: ReadonlyArray<Algorithm>
+  algorithms: ReadonlyArray<SigningAlgorithm>
 ): Either.Either<Proof, Refused> => {
   if (field === undefined || field === "") return refused("missing", "there is no DPoP header")
   if (field.length > maxLength) return refused("malformed", `it is longer than ${maxLength} characters`)

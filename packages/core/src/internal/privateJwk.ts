@@ -4,39 +4,22 @@
  */
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 import type { JWK } from "jose"
+import { SigningAlgorithm } from "../OAuthValues.ts"
 import { shapeOf } from "./problem.ts"
 
-/** @internal */
-export const algorithms = [
-  "ES256",
-  "ES384",
-  "ES512",
-  "RS256",
-  "RS384",
-  "RS512",
-  "PS256",
-  "PS384",
-  "PS512",
-  "Ed25519",
-  "EdDSA"
-] as const
-
-/** @internal */
-export type Algorithm = typeof algorithms[number]
-
-/** @internal */
-export const isAlgorithm = (value: unknown): value is Algorithm => algorithms.some((algorithm) => algorithm === value)
+const isAlgorithm = Schema.is(SigningAlgorithm)
 
 /** @internal */
 export interface PrivateJwk {
-  readonly algorithm: Algorithm
+  readonly algorithm: SigningAlgorithm
   readonly keyId: string | undefined
   readonly members: JWK
   readonly publicMembers: JWK
 }
 
-const curves: Readonly<Record<string, { readonly algorithm: Algorithm; readonly bytes: number }>> = {
+const curves: Readonly<Record<string, { readonly algorithm: SigningAlgorithm; readonly bytes: number }>> = {
   "P-256": { algorithm: "ES256", bytes: 32 },
   "P-384": { algorithm: "ES384", bytes: 48 },
   "P-521": { algorithm: "ES512", bytes: 66 }
@@ -73,7 +56,7 @@ const lacking = (jwk: Jwk, lengths: Readonly<Record<string, number | undefined>>
   return undefined
 }
 
-const algorithmOf = (jwk: Jwk, allowed: ReadonlyArray<Algorithm>): Either.Either<Algorithm, string> => {
+const algorithmOf = (jwk: Jwk, allowed: ReadonlyArray<SigningAlgorithm>): Either.Either<SigningAlgorithm, string> => {
   const { alg } = jwk
   const [only] = allowed
   if (alg === undefined && only !== undefined && jwk.kty !== "RSA") return Either.right(only)
@@ -89,7 +72,7 @@ const pick = (jwk: Jwk, names: ReadonlyArray<string>): JWK =>
 
 const keyOf = (
   jwk: Jwk,
-  allowed: ReadonlyArray<Algorithm>,
+  allowed: ReadonlyArray<SigningAlgorithm>,
   publicNames: ReadonlyArray<string>,
   privateNames: ReadonlyArray<string>
 ): Either.Either<PrivateJwk, string> =>
@@ -121,7 +104,9 @@ const ofKind = (jwk: Jwk): Either.Either<PrivateJwk, string> => {
       if (problem !== undefined) return Either.left(problem)
       const bits = bitLength(jwk.n as string)
       if (bits < 2048) return Either.left(`${expected}, found an RSA key of ${bits} bits`)
-      const rsa = algorithms.filter((algorithm) => algorithm.startsWith("RS") || algorithm.startsWith("PS"))
+      const rsa = SigningAlgorithm.literals.filter((algorithm) =>
+        algorithm.startsWith("RS") || algorithm.startsWith("PS")
+      )
       return keyOf(jwk, rsa, ["kty", "n", "e"], rsaPrivate)
     }
     case "oct":

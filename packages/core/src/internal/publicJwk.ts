@@ -5,7 +5,7 @@
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import type { JWK } from "jose"
-import type { Algorithm } from "./privateJwk.ts"
+import type { SigningAlgorithm } from "../OAuthValues.ts"
 
 /** @internal */
 export interface PublicJwk {
@@ -34,7 +34,7 @@ const edwards: Kind = { fixed: { crv: "Ed25519", kty: "OKP" }, sizes: { x: [32, 
 // thousands.
 const rsa: Kind = { fixed: { kty: "RSA" }, sizes: { e: [1, 4], n: [256, 1024] } }
 
-const kindOf = (algorithm: Algorithm): Kind => {
+const kindOf = (algorithm: SigningAlgorithm): Kind => {
   switch (algorithm) {
     case "ES256":
       return curve("P-256", 32)
@@ -62,7 +62,7 @@ const sorted = (members: Readonly<Record<string, string>>): Readonly<Record<stri
   Object.fromEntries(Object.keys(members).sort().map((name) => [name, members[name]!]))
 
 /** @internal A public key for signatures of `algorithm`; the left side says what is wrong with it. */
-export const parse = (jwk: unknown, algorithm: Algorithm): Either.Either<PublicJwk, string> => {
+export const parse = (jwk: unknown, algorithm: SigningAlgorithm): Either.Either<PublicJwk, string> => {
   if (!Predicate.isReadonlyRecord(jwk)) return Either.left("its header holds no jwk")
   if (jwk.kty === "oct") return Either.left("its jwk is a symmetric key")
   if (privateMembers.some((name) => Object.hasOwn(jwk, name))) return Either.left("its jwk is a private key")

@@ -1,7 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"
 import type { Options } from "../DPoPVerifier.ts"
-import { type Algorithm, algorithms as allAlgorithms } from "./privateJwk.ts"
+import { SigningAlgorithm } from "../OAuthValues.ts"
 import { shapeOf } from "./problem.ts"
 import { normalize } from "./targetUri.ts"
 
@@ -9,7 +9,7 @@ import { normalize } from "./targetUri.ts"
 export interface VerifierSettings {
   /** Without a slash at the end. */
   readonly publicUrls: ReadonlyArray<string>
-  readonly algorithms: ReadonlyArray<Algorithm>
+  readonly algorithms: ReadonlyArray<SigningAlgorithm>
   readonly window: number
   readonly nonces: { readonly rotateAfter: number; readonly secret: Redacted.Redacted<string> | undefined } | undefined
   readonly replayCapacity: number
@@ -20,7 +20,7 @@ export const from = ({ algorithms, nonces, publicUrl, replayCapacity, window }: 
   const { rotateAfter, secret } = typeof nonces === "object" ? nonces : {}
   return {
     publicUrls: (typeof publicUrl === "string" ? [publicUrl] : publicUrl).map((url) => url.replace(/\/$/, "")),
-    algorithms: algorithms ?? allAlgorithms,
+    algorithms: algorithms ?? SigningAlgorithm.literals,
     window: Duration.toMillis(window ?? "60 seconds"),
     nonces: nonces === undefined || nonces === false
       ? undefined
@@ -46,12 +46,14 @@ export const problemsOf = (
 ): ReadonlyArray<{ readonly field: string; readonly problem: string }> => {
   const { algorithms, nonces, publicUrls, replayCapacity, window } = settings
   const span = "expected a duration of 1 second to 1 day"
-  const unknown = algorithms.some((algorithm) => !allAlgorithms.includes(algorithm))
+  const unknown = algorithms.some((algorithm) => !SigningAlgorithm.literals.includes(algorithm))
   const problems = {
     publicUrl: publicUrls.length > 0 && publicUrls.every(isPublicUrl)
       ? undefined
       : "expected a URL such as https://api.example.com, without query, fragment or user name",
-    algorithms: algorithms.length > 0 && !unknown ? undefined : `expected one or more of ${allAlgorithms.join(", ")}`,
+    algorithms: algorithms.length > 0 && !unknown
+      ? undefined
+      : `expected one or more of ${SigningAlgorithm.literals.join(", ")}`,
     window: isSpan(window) ? undefined : span,
     "nonces.rotateAfter": nonces === undefined || isSpan(nonces.rotateAfter) ? undefined : span,
     "nonces.secret": secretProblem(nonces?.secret),
