@@ -7,24 +7,13 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import { fork } from "node:child_process"
-import { once } from "node:events"
-import { fileURLToPath } from "node:url"
 import * as OpenidClient from "openid-client"
 import * as AuthorizationServer from "../../examples/servers/authorizationServer.ts"
+import * as Api from "./apiProcess.ts"
 import { measure, repeat, repeatPromise, type Result } from "./measure.ts"
 import * as Ours from "./ours.ts"
 import * as Peers from "./peers.ts"
 import { ratioRow, type Row, time, times } from "./table.ts"
-
-const startApi = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const child = fork(fileURLToPath(new URL("loopbackApi.ts", import.meta.url)), { execArgv: ["--import", "tsx"] })
-    const [port] = await once(child, "message")
-    return { child, url: `http://127.0.0.1:${port}/invoices` }
-  }),
-  ({ child }) => Effect.sync(() => child.disconnect())
-)
 
 const startServer = AuthorizationServer.start({
   clients: [{ client_id: "invoice", client_secret: "secret", scope: "invoice" }]
@@ -92,7 +81,7 @@ const loopback = (
   )
 
 export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function*() {
-  const api = yield* startApi
+  const api = yield* Api.start
   const server = yield* startServer
   return yield* loopback(yield* HttpClient.HttpClient, api.url, server)
 }).pipe(Effect.provide(NodeHttpClient.layerUndici), Effect.scoped, Effect.orDie)

@@ -9,6 +9,7 @@ import * as LogLevel from "effect/LogLevel"
 import { writeFile } from "node:fs/promises"
 import * as CachedCall from "./cachedCall.ts"
 import * as CachedToken from "./cachedToken.ts"
+import * as DPoP from "./dpop.ts"
 import * as Loopback from "./loopback.ts"
 import * as ServerDown from "./serverDown.ts"
 import * as Stampede from "./stampede.ts"
@@ -19,6 +20,7 @@ const groups: Readonly<Record<string, Effect.Effect<ReadonlyArray<Row>>>> = {
   cachedToken: CachedToken.rows,
   cachedCall: CachedCall.rows,
   loopback: Loopback.rows,
+  dpop: DPoP.rows,
   stampede: Stampede.rows,
   unauthorized: Unauthorized.rows,
   serverDown: ServerDown.rows
