@@ -260,6 +260,12 @@ describe("DPoPVerifier", () => {
       "key",
       () => Effect.map(generate("ES384"), ({ publicJwk }) => ({ header: { jwk: publicJwk } }))
     )
+    refuses("a key that says it is on another curve", "key", ({ publicJwk }) => ({
+      header: { jwk: { ...publicJwk, crv: "P-384" } }
+    }))
+    refuses("a key that says it is of another kty", "key", ({ publicJwk }) => ({
+      header: { jwk: { ...publicJwk, kty: "OKP" } }
+    }))
     refuses("another method", "method", () => ({ claims: { htm: "POST" } }))
     refuses("the method in another case", "method", () => ({ claims: { htm: "get" } }))
     refuses("another path", "url", () => ({ claims: { htu: "https://api.test/customers" } }))
@@ -377,6 +383,8 @@ describe("DPoPVerifier", () => {
         const verifier = yield* verifierWith()
         const proof = yield* proofOf(yield* generate())
         const [header, payload, signature] = proof.split(".")
+        const notUtf8 = jose.base64url.decode(payload!)
+        notUtf8[notUtf8.indexOf("-".charCodeAt(0))] = 0xff
         const texts = [
           "x",
           `${header}.${payload}`,
@@ -386,7 +394,7 @@ describe("DPoPVerifier", () => {
           ` ${proof}`,
           `${encoded([] as never)}.${payload}.${signature}`,
           `${header}.${jose.base64url.encode("null")}.${signature}`,
-          `${header}.${jose.base64url.encode(new Uint8Array([123, 34, 0xff, 34, 58, 49, 125]))}.${signature}`
+          `${header}.${jose.base64url.encode(notUtf8)}.${signature}`
         ]
         for (const text of texts) assert.strictEqual(yield* reasonOf(verifier, requestWith(text)), "malformed", text)
       }))
@@ -499,6 +507,7 @@ describe("DPoPVerifier", () => {
       ["https://user@api.test/a", "/a", "url"],
       ["https://evil.test\\@api.test/a", "/a", "url"],
       ["https://api.test\\a", "/a", "url"],
+      ["https://api.test\\a", "/", "url"],
       ["https://api\t.test/a", "/a", "url"],
       [" https://api.test/a", "/a", "url"],
       ["https:/api.test/a", "/a", "url"],
@@ -599,7 +608,9 @@ describe("DPoPVerifier", () => {
         assert.strictEqual(yield* reasonOf(verifier, first, boundTo(keys[0])), "replayed")
         yield* TestClock.adjust("61 seconds")
         const claims = { iat: now + 61 }
-        for (const key of keys.slice(1)) assert.strictEqual(yield* outcomeOf(verifier, key, { claims }), "accepted")
+        for (const key of keys.slice(1).reverse()) {
+          assert.strictEqual(yield* outcomeOf(verifier, key, { claims }), "accepted")
+        }
         assert.strictEqual(yield* outcomeOf(verifier, keys[0], { claims }), "overloaded")
       }))
 
