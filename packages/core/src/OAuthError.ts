@@ -73,11 +73,57 @@ export class TokenResponseInvalid
   }
 }
 
+const untrusted = "its certificate is signed by an authority that is not trusted here, or comes without the ones in " +
+  "between: trust that authority (ca of NodeBackchannel, or NODE_EXTRA_CA_CERTS), or let the server send its whole chain"
+
+const refusedOurs = (what: string): string =>
+  `it ${what}: check the client certificate that is shown, and what is registered at the server`
+
+/** What is wrong with a certificate, and what to do, by the code that Node gives: none of it passes by itself. */
+const certificateProblems: ReadonlyMap<string, string> = new Map([
+  ["CERT_HAS_EXPIRED", "its certificate has expired: renew it there, or set this machine's clock right"],
+  ["CERT_NOT_YET_VALID", "its certificate is not valid yet: set the clock right, here or there"],
+  ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", untrusted],
+  ["UNABLE_TO_GET_ISSUER_CERT", untrusted],
+  ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", untrusted],
+  [
+    "SELF_SIGNED_CERT_IN_CHAIN",
+    "its certificate leads to an authority that is not trusted here: trust that authority (ca of NodeBackchannel, or " +
+    "NODE_EXTRA_CA_CERTS); where it is not the server's, a proxy looks into the connection"
+  ],
+  [
+    "DEPTH_ZERO_SELF_SIGNED_CERT",
+    "its certificate is signed by itself: trust it (ca of NodeBackchannel, or NODE_EXTRA_CA_CERTS), or give the server " +
+    "one of an authority"
+  ],
+  [
+    "ERR_TLS_CERT_ALTNAME_INVALID",
+    "its certificate is for another name: use the name that the certificate is for, or add this one to it"
+  ],
+  ["CERT_REVOKED", "its certificate is revoked: give the server another one"],
+  ["INVALID_PURPOSE", "its certificate is not meant for servers: give the server another one"],
+  ["CERT_SIGNATURE_FAILURE", "its certificate has a wrong signature: give the server another one"],
+  ["CERT_UNTRUSTED", untrusted],
+  ["CERT_REJECTED", untrusted],
+  ["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", refusedOurs("wants a client certificate and was shown none")],
+  [
+    "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE",
+    "it refuses the TLS handshake: often it wants a client certificate, else no version or cipher is known to both sides"
+  ],
+  ["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", refusedOurs("does not know the authority of the client certificate")],
+  ["ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED", refusedOurs("says that the client certificate has expired")],
+  ["ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED", refusedOurs("says that the client certificate is revoked")],
+  ["ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN", refusedOurs("does not accept the client certificate")],
+  ["ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", refusedOurs("does not accept the client certificate")],
+  ["ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", refusedOurs("does not accept that kind of client certificate")]
+])
+
 /**
  * No answer: the server was not reached, hung up, or did not answer in time.
  *
  * `reason` is `Connection` (refused, reset, name or certificate not accepted; `code` is the system's, such as
- * `ECONNREFUSED`), `Timeout`, or `BodyIncomplete` (the connection ended inside the body).
+ * `ECONNREFUSED`), `Timeout`, or `BodyIncomplete` (the connection ended inside the body). It is `retryable` unless a
+ * certificate was not accepted, the server's or the client's: that does not pass by itself.
  *
  * @since 0.1.0
  * @category errors
@@ -92,7 +138,7 @@ export class TokenTransportError
   })
 {
   get retryable(): boolean {
-    return true
+    return this.code === undefined || !certificateProblems.has(this.code)
   }
   override get message(): string {
     const what = this.reason === "Timeout"
@@ -100,8 +146,10 @@ export class TokenTransportError
       : this.reason === "BodyIncomplete"
       ? "hung up in the middle of its answer"
       : "could not be reached"
+    const certificate = this.code === undefined ? undefined : certificateProblems.get(this.code)
     return `client "${this.clientName}": ${this.endpoint} ${what}` +
-      (this.code === undefined ? "" : ` (${this.code})`) + afterText(this.retryAfter)
+      (this.code === undefined ? "" : ` (${this.code})`) + (certificate === undefined ? "" : `: ${certificate}`) +
+      afterText(this.retryAfter)
   }
 }
 

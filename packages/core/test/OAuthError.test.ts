@@ -35,6 +35,31 @@ describe("OAuthError", () => {
     })
   }
 
+  it("TokenTransportError: what is wrong with a certificate, and what to do; it does not pass by itself", () => {
+    const error = (code: string) =>
+      new OAuthError.TokenTransportError({
+        clientName: "worker",
+        endpoint: "https://as.test",
+        reason: "Connection",
+        code
+      })
+    const rows = [
+      ["CERT_HAS_EXPIRED", "renew it there"],
+      ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "let the server send its whole chain"],
+      ["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "does not know the authority of the client certificate"],
+      ["ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED", "the client certificate has expired"]
+    ] as const
+    for (const [code, advice] of rows) {
+      assert.include(error(code).message, `could not be reached (${code}): it`)
+      assert.include(error(code).message, advice)
+      assert.isFalse(error(code).retryable)
+    }
+    for (const code of ["ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "UND_ERR_CONNECT_TIMEOUT"]) {
+      assert.isTrue(error(code).message.endsWith(`could not be reached (${code})`))
+      assert.isTrue(error(code).retryable)
+    }
+  })
+
   it("tells its own errors from others", () => {
     assert.isFalse(OAuthError.isAccessTokenError(new Error("x")))
     assert.isFalse(OAuthError.isAccessTokenError({ _tag: "TokenEndpointError" }))

@@ -14,6 +14,7 @@ export const every: ReadonlyArray<OAuthError.AccessTokenError> = [
   new OAuthError.TokenEndpointError({ ...from, status: 503, error: "x", retryAfter: Duration.seconds(3) }),
   new OAuthError.TokenResponseInvalid({ ...from, status: 200, problem: "its body is empty" }),
   new OAuthError.TokenTransportError({ ...from, reason: "Connection", code: "ECONNREFUSED" }),
+  new OAuthError.TokenTransportError({ ...from, reason: "Connection", code: "CERT_HAS_EXPIRED" }),
   new OAuthError.TokenTransportError({ ...from, reason: "BodyIncomplete" }),
   new OAuthError.DiscoveryError({ ...from, issuer: "https://as.test", problem: "it answered 404", retryable: false }),
   new OAuthError.TokenClientInvalid({ problems: [{ client: "worker", field: "scope", problem: "expected a scope" }] }),
