@@ -3,8 +3,13 @@
  * log line and every span of a run in which all secrets are marked.
  */
 import {
+  AccessToken,
   AccessTokenHttpClient,
   ClientCredentialsTokenManager,
+  DPoPProofs,
+  OAuthValues,
+  Signer,
+  SigningKey,
   TokenClient,
   TokenClients,
   TokenEndpoint,
@@ -13,11 +18,12 @@ import {
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Layer, Logger, LogLevel, Metric, Redacted, TestClock } from "effect"
+import { Cause, DateTime, Effect, Layer, Logger, LogLevel, Metric, Redacted, TestClock } from "effect"
+import * as jose from "jose"
 import { inspect } from "node:util"
 import { every } from "./support/errors.ts"
 import { recordingTracer } from "./support/recordingTracer.ts"
-import { json, services, stub } from "./support/StubServer.ts"
+import { field, json, services, stub } from "./support/StubServer.ts"
 
 const mark = "5ecr3t"
 const secret = `${mark}-client-secret %&`
@@ -148,6 +154,42 @@ describe("secrets do not show", () => {
       )
     })
   }
+
+  it.effect("of a private key, in values; of proofs and assertions, in what a server says that quotes them", () => {
+    const { everything, layer } = recording()
+    const sent: Array<string> = []
+    const quoting = stub((seen) => {
+      const assertion = field(seen, "client_assertion")[0] ?? ""
+      sent.push(assertion, seen.headers.dpop ?? "")
+      return json({ error: "invalid_client", error_description: sent.slice(-2).join(" and ") }, { status: 401 })
+    })
+    return Effect.gen(function*() {
+      const pair = yield* Effect.promise(() => jose.generateKeyPair("ES256", { extractable: true }))
+      const jwk = yield* Effect.promise(() => jose.exportJWK(pair.privateKey))
+      const key = Redacted.make(JSON.stringify(jwk))
+      const definition = { tokenEndpoint: "https://as.test/token", clientId: "worker", privateKey: key, dpop: key }
+      const client = yield* TokenClient.make("worker", definition)
+      yield* Effect.gen(function*() {
+        const error = yield* Effect.flip(ClientCredentialsTokenManager.get())
+        assert.include(error.message, "<redacted> and <redacted>")
+        const got = new AccessToken.AccessToken({
+          value: Redacted.make("t"),
+          type: OAuthValues.TokenType.make("DPoP"),
+          clientName: "worker",
+          obtainedAt: DateTime.unsafeMake(0),
+          keyThumbprint: client.dpop === true ? "" : client.dpop?.thumbprint
+        })
+        const proofs = yield* DPoPProofs.DPoPProofs
+        const bound = yield* proofs.bind(got, yield* SigningKey.make(key))
+        const values = { client, error, bound, proofs, signing: yield* Signer.Signer, key: client.authentication }
+        const text = Object.values(values).map(printed).join("\n") + everything()
+        for (const secret of [jwk.d!, ...sent]) {
+          assert.isFalse(text.includes(secret), "a key or what it signed is shown")
+        }
+        assert.isAbove(sent.length, 1)
+      }).pipe(Effect.provide(Layer.provideMerge(services(quoting, { worker: definition }), layer)))
+    })
+  })
 
   it.effect("in a transport error, whatever its cause says", () =>
     Effect.gen(function*() {
