@@ -68,71 +68,84 @@ const withPrivateKey = (key: SigningKey.SigningKey): Client => ({
 })
 
 describe("against oidc-provider with nonces demanded", () => {
-  for (const algorithm of algorithms) {
-    it.scopedLive(`${algorithm}: DPoP for a client with a secret [parity 25, 26, 27]`, () =>
-      Effect.gen(function*() {
-        const server = yield* AuthorizationServer.start({
-          clients: [{ client_id: "worker", client_secret: secret, scope: "invoice" }],
-          dpop: "nonces",
-          jwt: true
-        })
-        const key = yield* SigningKey.generate(algorithm)
-        yield* Effect.gen(function*() {
-          const token = yield* ClientCredentialsTokenManager.get("worker")
-          assert.strictEqual(token.type, "DPoP")
-          assert.strictEqual(token.keyThumbprint, key.thumbprint)
-          assert.deepStrictEqual(jose.decodeJwt(Redacted.value(token.value)).cnf, { jkt: key.thumbprint })
-          assert.strictEqual(server.tokenRequests(), 2)
-          yield* ClientCredentialsTokenManager.get("worker", { forceRenewal: true })
-          assert.strictEqual(server.tokenRequests(), 3, "the nonce is known now")
-        }).pipe(Effect.provide(program({
-          issuer: server.issuer,
-          clientId: "worker",
-          clientSecret: Redacted.make(secret),
-          dpop: key
-        })))
-      }))
+  it.scopedLive(
+    "DPoP for a client with a secret, for each algorithm [parity 25, 26, 27]",
+    () =>
+      Effect.forEach(algorithms, (algorithm) =>
+        Effect.gen(function*() {
+          const server = yield* AuthorizationServer.start({
+            clients: [{ client_id: "worker", client_secret: secret, scope: "invoice" }],
+            dpop: "nonces",
+            jwt: true
+          })
+          const key = yield* SigningKey.generate(algorithm)
+          yield* Effect.gen(function*() {
+            const token = yield* ClientCredentialsTokenManager.get("worker")
+            assert.strictEqual(token.type, "DPoP")
+            assert.strictEqual(token.keyThumbprint, key.thumbprint)
+            assert.deepStrictEqual(jose.decodeJwt(Redacted.value(token.value)).cnf, { jkt: key.thumbprint })
+            assert.strictEqual(server.tokenRequests(), 2)
+            yield* ClientCredentialsTokenManager.get("worker", { forceRenewal: true })
+            assert.strictEqual(server.tokenRequests(), 3, "the nonce is known now")
+          }).pipe(Effect.provide(program({
+            issuer: server.issuer,
+            clientId: "worker",
+            clientSecret: Redacted.make(secret),
+            dpop: key
+          })))
+        })),
+    20_000
+  )
 
-    it.scopedLive(`${algorithm}: DPoP for a public client`, () =>
-      Effect.gen(function*() {
-        const server = yield* AuthorizationServer.start({
-          clients: [{ client_id: "public", token_endpoint_auth_method: "none", scope: "invoice" }],
-          dpop: "nonces",
-          jwt: true
-        })
-        const key = yield* SigningKey.generate(algorithm)
-        const token = yield* Effect.provide(
-          ClientCredentialsTokenManager.get("worker"),
-          program({ issuer: server.issuer, clientId: "public", dpop: key })
-        )
-        assert.deepStrictEqual(jose.decodeJwt(Redacted.value(token.value)).cnf, { jkt: key.thumbprint })
-      }))
-
-    it.scopedLive(`${algorithm}: private_key_jwt and DPoP, no secret anywhere [parity 48, 60]`, () =>
-      Effect.gen(function*() {
-        const key = yield* SigningKey.generate(algorithm, { keyId: "k" })
-        const server = yield* AuthorizationServer.start({ clients: [withPrivateKey(key)], dpop: "nonces", jwt: true })
-        const { layer, sent } = recording()
-        yield* Effect.gen(function*() {
-          const token = yield* ClientCredentialsTokenManager.get("worker")
-          assert.strictEqual(token.type, "DPoP")
-          assert.strictEqual(server.tokenRequests(), 2)
-          allDifferent(sent.map(({ assertion }) => assertion))
-          allDifferent(sent.map(({ proof }) => jose.decodeJwt(proof!).jti))
-        }).pipe(
-          Effect.provide(
-            program({
-              tokenEndpoint: server.tokenEndpoint,
-              issuer: server.issuer,
-              clientId: "worker",
-              privateKey: key,
-              dpop: true,
-              expiryBuffer: 0
-            }).pipe(Layer.provide(layer))
+  it.scopedLive(
+    "DPoP for a public client, for each algorithm",
+    () =>
+      Effect.forEach(algorithms, (algorithm) =>
+        Effect.gen(function*() {
+          const server = yield* AuthorizationServer.start({
+            clients: [{ client_id: "public", token_endpoint_auth_method: "none", scope: "invoice" }],
+            dpop: "nonces",
+            jwt: true
+          })
+          const key = yield* SigningKey.generate(algorithm)
+          const token = yield* Effect.provide(
+            ClientCredentialsTokenManager.get("worker"),
+            program({ issuer: server.issuer, clientId: "public", dpop: key })
           )
-        )
-      }))
-  }
+          assert.deepStrictEqual(jose.decodeJwt(Redacted.value(token.value)).cnf, { jkt: key.thumbprint })
+        })),
+    20_000
+  )
+
+  it.scopedLive(
+    "private_key_jwt and DPoP, no secret anywhere, for each algorithm [parity 48, 60]",
+    () =>
+      Effect.forEach(algorithms, (algorithm) =>
+        Effect.gen(function*() {
+          const key = yield* SigningKey.generate(algorithm, { keyId: "k" })
+          const server = yield* AuthorizationServer.start({ clients: [withPrivateKey(key)], dpop: "nonces", jwt: true })
+          const { layer, sent } = recording()
+          yield* Effect.gen(function*() {
+            const token = yield* ClientCredentialsTokenManager.get("worker")
+            assert.strictEqual(token.type, "DPoP")
+            assert.strictEqual(server.tokenRequests(), 2)
+            allDifferent(sent.map(({ assertion }) => assertion))
+            allDifferent(sent.map(({ proof }) => jose.decodeJwt(proof!).jti))
+          }).pipe(
+            Effect.provide(
+              program({
+                tokenEndpoint: server.tokenEndpoint,
+                issuer: server.issuer,
+                clientId: "worker",
+                privateKey: key,
+                dpop: true,
+                expiryBuffer: 0
+              }).pipe(Layer.provide(layer))
+            )
+          )
+        })),
+    20_000
+  )
 
   it.scopedLive("client_secret_jwt, and both audiences where the server takes them", () =>
     Effect.gen(function*() {
