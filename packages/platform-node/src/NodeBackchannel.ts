@@ -177,16 +177,15 @@ export const make = (
     }
   })
 
-type Needing<A> = A & { readonly certificate: {} }
+type WithCertificate<A> = A & { readonly certificate: {} }
 
-const contextOf = ({ certificate, httpClient }: NodeBackchannel): Context.Context<Backchannel | ClientCertificate> => {
+type Provided = Backchannel | ClientCertificate
+
+const contextOf = ({ certificate, httpClient }: NodeBackchannel): Context.Context<Provided> => {
   const context = Context.make(Backchannel, httpClient)
   // Whoever wants it asks whether it is there; the types promise it only where a certificate is given.
-  return (certificate === undefined
-    ? context
-    : Context.add(context, ClientCertificate, certificate)) as Context.Context<
-      Backchannel | ClientCertificate
-    >
+  if (certificate === undefined) return context as Context.Context<Provided>
+  return Context.add(context, ClientCertificate, certificate)
 }
 
 /**
@@ -209,9 +208,9 @@ const contextOf = ({ certificate, httpClient }: NodeBackchannel): Context.Contex
  * @category layers
  */
 export const layer: {
-  (options: Needing<Options>): Layer.Layer<Backchannel | ClientCertificate, CertificateError | ProxyError>
+  (options: WithCertificate<Options>): Layer.Layer<Provided, CertificateError | ProxyError>
   (options?: Options): Layer.Layer<Backchannel, CertificateError | ProxyError>
-} = (options?: Options): Layer.Layer<Backchannel | ClientCertificate, CertificateError | ProxyError> =>
+} = (options?: Options): Layer.Layer<Provided, CertificateError | ProxyError> =>
   Layer.scopedContext(Effect.map(make(options), contextOf))
 
 /**
@@ -283,14 +282,14 @@ const readOptions = (config: OptionsConfig): Config.Config<Options> => {
  */
 export const layerConfig: {
   (
-    config: Needing<OptionsConfig>
-  ): Layer.Layer<Backchannel | ClientCertificate, CertificateError | ProxyError | ConfigError.ConfigError>
+    config: WithCertificate<OptionsConfig>
+  ): Layer.Layer<Provided, CertificateError | ProxyError | ConfigError.ConfigError>
   (
     config: OptionsConfig | Config.Config<Options>
   ): Layer.Layer<Backchannel, CertificateError | ProxyError | ConfigError.ConfigError>
 } = (
   config: OptionsConfig | Config.Config<Options>
-): Layer.Layer<Backchannel | ClientCertificate, CertificateError | ProxyError | ConfigError.ConfigError> =>
+): Layer.Layer<Provided, CertificateError | ProxyError | ConfigError.ConfigError> =>
   Layer.scopedContext(
     Effect.map(Effect.flatMap(Config.isConfig(config) ? config : readOptions(config), make), contextOf)
   )

@@ -37,6 +37,12 @@ import { printed } from "./support/printed.ts"
 import { temporaryFolder } from "./support/temporaryFolder.ts"
 import { connectProxy, listenSilently, listenTls, shownBy } from "./support/tls.ts"
 
+// A proxy of the machine that the tests run on is not theirs.
+for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]) {
+  delete process.env[name]
+  delete process.env[name.toLowerCase()]
+}
+
 const write = (file: string, content: string, mode = 0o600) =>
   Effect.promise(async () => {
     await fs.writeFile(file, content)
@@ -608,7 +614,7 @@ describe("NodeBackchannel", () => {
         assert.strictEqual(codeOf(error), "UND_ERR_CONNECT_TIMEOUT")
       }))
 
-    it.scopedLive("headersTimeout and bodyTimeout hold, and are without end where they are not set", () =>
+    it.scopedLive("headersTimeout and bodyTimeout hold", () =>
       Effect.gen(function*() {
         const { ca, files, server } = yield* setUp((request, response) => {
           if (request.url === "/headers") return

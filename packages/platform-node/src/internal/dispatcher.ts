@@ -87,11 +87,14 @@ const makeAgent = (settings: Settings, secureContext: SecureContext | undefined)
 export class ReplaceableDispatcher extends Undici.Dispatcher {
   readonly #settings: Settings
   readonly #closing = new Set<Agent>()
+  readonly #timeouts: Pick<Undici.Dispatcher.DispatchOptions, "bodyTimeout" | "headersTimeout">
   #current: Agent
 
   constructor(settings: Settings, secureContext: SecureContext | undefined) {
     super()
+    const { bodyTimeout, headersTimeout } = settings
     this.#settings = settings
+    this.#timeouts = defined({ bodyTimeout, headersTimeout })
     this.#current = makeAgent(settings, secureContext)
   }
 
@@ -99,9 +102,8 @@ export class ReplaceableDispatcher extends Undici.Dispatcher {
     options: Undici.Dispatcher.DispatchOptions,
     handler: Undici.Dispatcher.DispatchHandler
   ): boolean {
-    const { bodyTimeout, headersTimeout } = this.#settings
     // The platform's client sets these two on each request, to leave them to Effect.
-    return this.#current.dispatcher.dispatch({ ...options, ...defined({ bodyTimeout, headersTimeout }) }, handler)
+    return this.#current.dispatcher.dispatch({ ...options, ...this.#timeouts }, handler)
   }
 
   /** New requests go by a new agent; those under way end with the old one. */

@@ -108,10 +108,7 @@ const log = Effect.map(
   (least) => (level: LogLevel.LogLevel, message: string) =>
     Option.match(least, {
       onNone: () => Effect.logWithLevel(level, message),
-      onSome: (least) =>
-        LogLevel.lessThan(level, least)
-          ? Effect.void
-          : Logger.withMinimumLogLevel(Effect.logWithLevel(level, message), least)
+      onSome: (least) => Logger.withMinimumLogLevel(Effect.logWithLevel(level, message), least)
     })
 )
 
