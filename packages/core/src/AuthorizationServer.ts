@@ -135,7 +135,7 @@ const discover = (
       Effect.mapError((error) =>
         error._tag === "TokenResponseInvalid"
           ? failed(error.problem, error.retryable, error)
-          : failed(`it did not answer (${error.code ?? error.reason})`, true)
+          : failed(error.problem, error.retryable)
       ),
       Effect.flatMap((answer) => {
         const metadata = readMetadata(answer, issuer, client)

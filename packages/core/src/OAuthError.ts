@@ -140,16 +140,19 @@ export class TokenTransportError
   get retryable(): boolean {
     return this.code === undefined || !certificateProblems.has(this.code)
   }
-  override get message(): string {
+  /** What happened, and what to do about a certificate. */
+  get problem(): string {
     const what = this.reason === "Timeout"
       ? "did not answer in time"
       : this.reason === "BodyIncomplete"
       ? "hung up in the middle of its answer"
       : "could not be reached"
     const certificate = this.code === undefined ? undefined : certificateProblems.get(this.code)
-    return `client "${this.clientName}": ${this.endpoint} ${what}` +
-      (this.code === undefined ? "" : ` (${this.code})`) + (certificate === undefined ? "" : `: ${certificate}`) +
-      afterText(this.retryAfter)
+    return what + (this.code === undefined ? "" : ` (${this.code})`) +
+      (certificate === undefined ? "" : `: ${certificate}`)
+  }
+  override get message(): string {
+    return `client "${this.clientName}": ${this.endpoint} ${this.problem}${afterText(this.retryAfter)}`
   }
 }
 
@@ -509,7 +512,7 @@ export const withRetryAfter = (error: AccessTokenError, delay: Duration.Duration
     case "TokenResponseInvalid":
       return new TokenResponseInvalid({ ...error, retryAfter: delay })
     case "TokenTransportError":
-      return new TokenTransportError({ ...error, retryAfter: delay })
+      return error.retryable ? new TokenTransportError({ ...error, retryAfter: delay }) : error
     case "DiscoveryError":
       return new DiscoveryError({ ...error, retryAfter: delay })
     case "TokenClientUnavailable":

@@ -466,6 +466,28 @@ describe("nonces", () => {
     )
   })
 
+  it.effect("that an API demands: its answer is read to the end, so that the connection is free again", () => {
+    let drained = 0
+    const refusal = () =>
+      new Response(
+        new ReadableStream({
+          pull: (controller) => {
+            drained++
+            controller.close()
+          }
+        }, { highWaterMark: 0 }),
+        { status: 401, headers: { "www-authenticate": `DPoP error="use_dpop_nonce"`, "dpop-nonce": "n" } }
+      )
+    const server = both((_, number) => number === 1 ? refusal() : ok())
+    return run(
+      server,
+      Effect.gen(function*() {
+        assert.strictEqual((yield* (yield* client).get(url)).status, 200)
+        assert.strictEqual(drained, 1)
+      })
+    )
+  })
+
   it.effect("that an API demands for ever cost one more sending, and no renewal", () => {
     const server = both((_, number) => demand(`n-${number}`))
     return run(

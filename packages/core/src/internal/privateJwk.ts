@@ -9,29 +9,7 @@ import type { JWK } from "jose"
 import { SigningAlgorithm } from "../OAuthValues.ts"
 import { shapeOf } from "./problem.ts"
 
-<<<<<<< HEAD
 const isAlgorithm = Schema.is(SigningAlgorithm)
-=======
-// Not marked as internal: a public type is made of it, and what is marked is not in the declarations that are built.
-export const algorithms = [
-  "ES256",
-  "ES384",
-  "ES512",
-  "RS256",
-  "RS384",
-  "RS512",
-  "PS256",
-  "PS384",
-  "PS512",
-  "Ed25519",
-  "EdDSA"
-] as const
-
-export type Algorithm = typeof algorithms[number]
-
-/** @internal */
-export const isAlgorithm = (value: unknown): value is Algorithm => algorithms.some((algorithm) => algorithm === value)
->>>>>>> 8781e1c (The algorithms of keys are part of the built declarations)
 
 /** @internal */
 export interface PrivateJwk {
