@@ -466,6 +466,26 @@ export class SigningError extends Schema.TaggedError<SigningError>("@effect-oaut
 }
 
 /**
+ * The store could not do what it was asked for: it was not reached, was too slow, or answered something that cannot be read.
+ * `problem` shows neither keys nor values.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TokenStoreError
+  extends Schema.TaggedError<TokenStoreError>("@effect-oauth/core/TokenStoreError")("TokenStoreError", {
+    /** `redis`, `postgres`, … */
+    store: Schema.String,
+    operation: Schema.String,
+    problem: Schema.String
+  })
+{
+  override get message(): string {
+    return `token store ${this.store}, ${this.operation}: ${this.problem}`
+  }
+}
+
+/**
  * Everything that getting an access token, and sending it, can fail with.
  *
  * @since 0.1.0
