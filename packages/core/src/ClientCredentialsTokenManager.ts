@@ -22,6 +22,7 @@ import { found } from "./internal/problem.ts"
 import { shown } from "./internal/url.ts"
 import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
+import { Signer } from "./Signer.ts"
 import { TokenCache, type TokenCacheAddress, type TokenCacheRequest } from "./TokenCache.ts"
 import * as TokenCacheKey from "./TokenCacheKey.ts"
 import type { TokenClient } from "./TokenClient.ts"
@@ -73,6 +74,9 @@ interface Addresses {
 
 const none: TokenRequestParameters = {}
 
+const isReady = (found: Exit.Exit<AccessToken>): boolean =>
+  found._tag === "Failure" || found.value.keyThumbprint === undefined || possessionOf(found.value) !== undefined
+
 /** Tokens that are bound to a certificate end with it. */
 const isOutdated = ({ certificate, thumbprint }: Addresses): boolean =>
   certificate !== undefined && certificate.thumbprint() !== thumbprint
@@ -84,11 +88,12 @@ const isOutdated = ({ certificate, thumbprint }: Addresses): boolean =>
 export const make: Effect.Effect<
   ClientCredentialsTokenManager["Type"],
   never,
-  TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore
+  TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore | Signer
 > = Effect.gen(function*() {
   const clients = yield* TokenClients
   const proofs = yield* DPoPProofs
   const keys = yield* DPoPKeyStore
+  const signer = yield* Signer
   const commonCertificate = yield* Effect.serviceOption(ClientCertificate)
   const cache = yield* TokenCache
   const endpoint = yield* TokenEndpoint
@@ -167,12 +172,28 @@ export const make: Effect.Effect<
     return made
   }
 
+  /**
+   * What all processes call this token. A key of the key store's is not everybody's, so tokens that are bound to it are
+   * apart; the rest of the name is hashed, since it tells of tenants and may hold secrets.
+   */
+  const storeKeyOf = (client: TokenClient, key: string): Effect.Effect<string, AccessTokenError> => {
+    if (cacheKey.isCustom) return Effect.succeed(key)
+    const thumbprint = client.dpop === true
+      ? Effect.map(keys.get(client.name), ({ thumbprint }) => thumbprint)
+      : Effect.succeed("")
+    return thumbprint.pipe(
+      Effect.flatMap((thumbprint) => signer.sha256(`${key}\n${thumbprint}`)),
+      Effect.map((hash) => `${client.name}:${hash}`)
+    )
+  }
+
   const requestOf = (
     { key }: TokenCacheAddress,
     client: TokenClient,
     parameters: TokenRequestParameters = none
   ): TokenCacheRequest => ({
     key,
+    storeKey: storeKeyOf(client, key),
     clientName: client.name,
     endpoint: client.tokenEndpoint === undefined ? client.issuer ?? "" : shown(client.tokenEndpoint),
     expiryBuffer: client.expiryBuffer,
@@ -265,7 +286,9 @@ export const make: Effect.Effect<
     const known = keptOf(name)
     if (known === undefined) return undefined
     const address = find(known.client, known.addresses, parameters)
-    return Either.isRight(address) ? cache.hit(address.right, now) : undefined
+    const found = Either.isRight(address) ? cache.hit(address.right, now) : undefined
+    // One that has just come from a shared store is bound to its key first.
+    return found !== undefined && isReady(found) ? found : undefined
   }
 
   return {
@@ -281,14 +304,21 @@ export const make: Effect.Effect<
             Effect.flatMap((token) => usable(token, request, client))
           )
       ),
-    remove: (name, parameters) => withRequest(name, parameters, ({ key }) => cache.remove(key)),
+    remove: (name, parameters) => withRequest(name, parameters, cache.remove),
     removeAll: (name) => cache.removeAll(name),
     revoke: (name, parameters) =>
-      withRequest(name, parameters, ({ key }, client) =>
-        Effect.flatMap(cache.peek(key), (token) =>
-          token === undefined
-            ? Effect.void
-            : Effect.ensuring(endpoint.revoke(client, token.value, "access_token", parameters), cache.remove(key)))),
+      withRequest(
+        name,
+        parameters,
+        (request, client) =>
+          Effect.flatMap(cache.peek(request), (token) =>
+            token === undefined
+              ? Effect.void
+              : Effect.ensuring(
+                endpoint.revoke(client, token.value, "access_token", parameters),
+                Effect.ignore(cache.remove(request))
+              ))
+      ),
     check: clients.check
   }
 })
@@ -300,7 +330,7 @@ export const make: Effect.Effect<
 export const layer: Layer.Layer<
   ClientCredentialsTokenManager,
   never,
-  TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore
+  TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore | Signer
 > = Layer.effect(ClientCredentialsTokenManager, make)
 
 /**

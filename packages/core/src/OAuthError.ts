@@ -451,6 +451,23 @@ export class SigningKeyInvalid
 }
 
 /**
+ * The keys of `TokenEncryption` are not usable. One error lists every problem.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class EncryptionKeysInvalid
+  extends Schema.TaggedError<EncryptionKeysInvalid>("@effect-oauth/core/EncryptionKeysInvalid")(
+    "EncryptionKeysInvalid",
+    { problems: Schema.Array(Schema.String) }
+  )
+{
+  override get message(): string {
+    return `these encryption keys are not usable:${this.problems.map((problem) => `\n  ${problem}`).join("")}`
+  }
+}
+
+/**
  * A `Signer` could not sign.
  *
  * @since 0.1.0

@@ -40,14 +40,15 @@ export const layerConfig = (
 
 /** @internal */
 export interface Log {
-  readonly debug: (clientName: string, message: string) => Effect.Effect<void>
-  readonly warning: (clientName: string, message: string) => Effect.Effect<void>
+  readonly debug: (clientName: string | undefined, message: string) => Effect.Effect<void>
+  readonly warning: (clientName: string | undefined, message: string) => Effect.Effect<void>
 }
 
-/** @internal The log of one service, annotated with its client. */
+/** @internal The log of one service, annotated with the client that it is about. */
 export const make: Effect.Effect<Log> = Effect.map(Effect.serviceOption(OAuthLogging), (level) => {
-  const at = (logLevel: LogLevel.LogLevel) => (clientName: string, message: string) => {
-    const log = Effect.annotateLogs(Effect.logWithLevel(logLevel, message), "oauth.client", clientName)
+  const at = (logLevel: LogLevel.LogLevel) => (clientName: string | undefined, message: string) => {
+    const line = Effect.logWithLevel(logLevel, message)
+    const log = clientName === undefined ? line : Effect.annotateLogs(line, "oauth.client", clientName)
     return Option.match(level, {
       onNone: () => log,
       onSome: (least) => LogLevel.lessThan(logLevel, least) ? Effect.void : Logger.withMinimumLogLevel(log, least)

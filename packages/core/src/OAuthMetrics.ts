@@ -60,28 +60,41 @@ export const nonceRetried: Metric.Metric.Counter<number> = counter(
   "requests sent again with the nonce that their server demanded"
 )
 
-/**
- * Calls served from the cache; tagged with `tier`, `memory`.
- *
- * @since 0.1.0
- * @category metrics
- */
-export const cacheHit: Metric.Metric.Counter<number> = counter("oauth_cache_hits", "tokens served from the cache").pipe(
-  Metric.tagged("tier", "memory")
-)
+const hits = counter("oauth_cache_hits", "tokens served from the cache")
+
+const misses = counter("oauth_cache_misses", "calls for which the cache held no usable token")
 
 /**
- * Calls for which the cache held no token; tagged with `tier`, `memory`.
+ * Calls served from the memory of this process; tagged with `tier`, `memory`.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const cacheMiss: Metric.Metric.Counter<number> = counter(
-  "oauth_cache_misses",
-  "calls for which the cache held no usable token"
-).pipe(
-  Metric.tagged("tier", "memory")
-)
+export const cacheHit: Metric.Metric.Counter<number> = hits.pipe(Metric.tagged("tier", "memory"))
+
+/**
+ * Calls for which the memory held no token; tagged with `tier`, `memory`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const cacheMiss: Metric.Metric.Counter<number> = misses.pipe(Metric.tagged("tier", "memory"))
+
+/**
+ * Reads of the shared store that found a token; tagged with `tier`, `shared`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const sharedHit: Metric.Metric.Counter<number> = hits.pipe(Metric.tagged("tier", "shared"))
+
+/**
+ * Reads of the shared store that found none, or none that could be opened; tagged with `tier`, `shared`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const sharedMiss: Metric.Metric.Counter<number> = misses.pipe(Metric.tagged("tier", "shared"))
 
 /**
  * Callers that shared an acquisition which was under way already.

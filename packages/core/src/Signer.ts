@@ -9,6 +9,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { base64url } from "jose"
 import { SigningError } from "./OAuthError.ts"
@@ -33,12 +34,27 @@ export interface Sign {
 export type Header = Readonly<Record<string, unknown>>
 
 /**
+ * Seals texts as compact JWE, `dir` with `A256GCM` (RFC 7516 section 7.1), under one key.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Sealing {
+  /** `header` is protected: it can be read, and what was sealed does not open if it was changed. */
+  readonly seal: (header: Header, text: string) => Effect.Effect<string>
+  /** `None` for what was not sealed with this key, or was changed. */
+  readonly open: (sealed: string) => Effect.Effect<Option.Option<string>>
+}
+
+/**
  * @since 0.1.0
  * @category tags
  */
 export class Signer extends Context.Tag("@effect-oauth/core/Signer")<Signer, {
   /** Prepares what stays the same for all signatures of a key under one header. */
   readonly signing: (key: SigningKey, header: Header) => Sign
+  /** Prepares sealing with a key of 32 bytes. */
+  readonly sealing: (key: Uint8Array<ArrayBuffer>) => Sealing
   /** SHA-256 of a text's UTF-8 bytes, base64url without padding. */
   readonly sha256: (text: string) => Effect.Effect<string>
   /** So many bytes of cryptographic randomness, base64url without padding. */
@@ -69,6 +85,38 @@ const parametersOf = (algorithm: Algorithm): { readonly name: string } => {
 
 const encoder = new TextEncoder()
 
+const sealingWith = (key: Uint8Array<ArrayBuffer>): Sealing => {
+  const imported = crypto.subtle.importKey("raw", key, "AES-GCM", false, ["encrypt", "decrypt"])
+  // A key of another length is a mistake of whoever prepares it, told where it is used.
+  imported.catch(() => undefined)
+  const parametersOf = (header: string, iv: Uint8Array<ArrayBuffer>) => ({
+    name: "AES-GCM",
+    iv,
+    additionalData: encoder.encode(header),
+    tagLength: 128
+  })
+  return {
+    seal: (header, text) =>
+      Effect.promise(async () => {
+        const start = base64url.encode(JSON.stringify({ ...header, alg: "dir", enc: "A256GCM" }))
+        const iv = crypto.getRandomValues(new Uint8Array(12))
+        const sealed = new Uint8Array(
+          await crypto.subtle.encrypt(parametersOf(start, iv), await imported, encoder.encode(text))
+        )
+        const [body, tag] = [sealed.subarray(0, -16), sealed.subarray(-16)]
+        return `${start}..${base64url.encode(iv)}.${base64url.encode(body)}.${base64url.encode(tag)}`
+      }),
+    open: (sealed) =>
+      Effect.option(Effect.tryPromise(async () => {
+        const [start = "", key, iv = "", body = "", tag = "", more] = sealed.split(".")
+        if (key !== "" || more !== undefined) throw new Error("not a compact JWE of a direct key")
+        const bytes = new Uint8Array([...base64url.decode(body), ...base64url.decode(tag)])
+        const parameters = parametersOf(start, new Uint8Array(base64url.decode(iv)))
+        return new TextDecoder().decode(await crypto.subtle.decrypt(parameters, await imported, bytes))
+      }))
+  }
+}
+
 /** @internal */
 export const webCrypto: Signer["Type"] = {
   signing: (key, header) => {
@@ -85,6 +133,7 @@ export const webCrypto: Signer["Type"] = {
         catch: () => new SigningError({ algorithm: key.algorithm, problem: "WebCrypto refused to sign with this key" })
       })
   },
+  sealing: sealingWith,
   sha256: (text) =>
     Effect.map(
       Effect.promise(() => crypto.subtle.digest("SHA-256", encoder.encode(text))),

@@ -1,6 +1,6 @@
 /**
- * Tokens of this process: kept while they are fresh, acquired once for all who wait, renewed before they expire, served
- * while the server is down.
+ * Tokens: kept while they are fresh, acquired once for all who wait, renewed before they expire, served while the server is
+ * down. With a `TokenStore`, all processes that share it do so together.
  *
  * @since 0.1.0
  */
@@ -10,17 +10,24 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import { type AccessToken, isSame } from "./AccessToken.ts"
 import * as BoundedMap from "./internal/boundedMap.ts"
 import { currentTimeMillis } from "./internal/clock.ts"
 import { type Flight, makeAirport } from "./internal/flight.ts"
+import * as SharedAcquisition from "./internal/sharedAcquisition.ts"
+import type { Acquired, Want } from "./internal/sharedAcquisition.ts"
+import * as SharedTier from "./internal/sharedTier.ts"
 import * as Slot from "./internal/slot.ts"
 import { type AccessTokenError, TokenCacheClosed, TokenTransportError } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OAuthMetrics from "./OAuthMetrics.ts"
+import { TokenEncryption } from "./TokenEncryption.ts"
+import { TokenStore, type TokenStoreEvent } from "./TokenStore.ts"
 
 /**
  * Where a token is kept. `found` belongs to the cache: it may note there what it found under the key, to find it again
@@ -41,6 +48,8 @@ export interface TokenCacheAddress {
  * @category models
  */
 export interface TokenCacheRequest extends TokenCacheAddress {
+  /** The name of the entry in a shared store. Default: the key. */
+  readonly storeKey?: Effect.Effect<string, AccessTokenError> | undefined
   readonly clientName: string
   /** Who is asked, for errors. */
   readonly endpoint: string
@@ -52,6 +61,14 @@ export interface TokenCacheRequest extends TokenCacheAddress {
   /** Asks the server. `retries` false: once only, to find out whether it is back. */
   readonly acquire: (options: { readonly retries: boolean }) => Effect.Effect<AccessToken, AccessTokenError>
 }
+
+/**
+ * What names one entry.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TokenCacheEntry = Pick<TokenCacheRequest, "key" | "storeKey">
 
 /**
  * @since 0.1.0
@@ -78,11 +95,11 @@ export class TokenCache extends Context.Tag("@effect-oauth/core/TokenCache")<Tok
     request: TokenCacheRequest,
     rejected: AccessToken
   ) => Effect.Effect<AccessToken, AccessTokenError>
-  /** What is kept under this key, whether it is still good or not. */
-  readonly peek: (key: string) => Effect.Effect<AccessToken | undefined>
-  /** Forgets the token of a key, and the answer to a request that is under way. */
-  readonly remove: (key: string) => Effect.Effect<void>
-  /** Forgets all tokens of a client, or all. */
+  /** What is kept, whether it is still good or not. */
+  readonly peek: (request: TokenCacheEntry) => Effect.Effect<AccessToken | undefined, AccessTokenError>
+  /** Forgets the token, in a shared store and in other processes too, and the answer to a request that is under way. */
+  readonly remove: (request: TokenCacheEntry) => Effect.Effect<void, AccessTokenError>
+  /** Forgets all tokens of a client, or all, everywhere. */
   readonly removeAll: (clientName?: string) => Effect.Effect<void>
 }>() {}
 
@@ -95,14 +112,39 @@ export interface Options {
   readonly maxEntries?: number | undefined
   /** The least time between two renewals ahead of expiry for one key. Default 10 seconds. */
   readonly refreshInterval?: Duration.DurationInput | undefined
+  /** How long one step of the shared store may take before it counts as failed. Default 500 milliseconds. */
+  readonly storeTimeout?: Duration.DurationInput | undefined
+  /** How long the lock of a process that has vanished in the middle of an acquisition stays. Default 15 seconds. */
+  readonly lockLease?: Duration.DurationInput | undefined
+  /** How long to wait for another process that acquires the token already, before asking as well. Default 5 seconds. */
+  readonly lockWait?: Duration.DurationInput | undefined
 }
+
+const anyToken: Want = { _tag: "any" }
+const newToken: Want = { _tag: "new" }
+
+const entryOf = ({ key, storeKey }: TokenCacheEntry): Effect.Effect<string, AccessTokenError> =>
+  storeKey ?? Effect.succeed(key)
 
 const closed = ({ clientName }: TokenCacheRequest) => new TokenCacheClosed({ clientName })
 
 const transport = ({ clientName, endpoint }: TokenCacheRequest, reason: TokenTransportError["reason"]) =>
   new TokenTransportError({ clientName, endpoint, reason })
 
+const sharedTier = (log: OAuthLogging.Log, options: Options): Effect.Effect<SharedTier.SharedTier | undefined> =>
+  Effect.zipWith(
+    Effect.serviceOption(TokenStore),
+    Effect.serviceOption(TokenEncryption),
+    (store, encryption) =>
+      Option.isNone(store) ? undefined : SharedTier.make(store.value, Option.getOrUndefined(encryption), log, {
+        timeout: Duration.decode(options.storeTimeout ?? "500 millis"),
+        lease: Duration.decode(options.lockLease ?? "15 seconds")
+      })
+  )
+
 /**
+ * Over the `TokenStore` and the `TokenEncryption` that are there when it is made, if they are.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -110,7 +152,13 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
   Effect.gen(function*() {
     const airport = yield* makeAirport
     const log = yield* OAuthLogging.make
-    const slots = BoundedMap.make<Slot.Slot>(options.maxEntries ?? 10_000)
+    const shared = yield* sharedTier(log, options)
+    const lockWait = Duration.decode(options.lockWait ?? "5 seconds")
+    /** Slots by the names of their entries in the shared store. */
+    const byEntry = new Map<string, Slot.Slot>()
+    const slots = BoundedMap.make<Slot.Slot>(options.maxEntries ?? 10_000, ({ entry }) => {
+      if (entry !== undefined) byEntry.delete(entry)
+    })
     const refreshInterval = Duration.toMillis(options.refreshInterval ?? "10 seconds")
     let flights = 0
 
@@ -128,11 +176,37 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       readonly kind: Slot.Kind
       readonly background: boolean
       readonly probe: boolean
+      readonly want: Want
       readonly caller: Tracer.AnySpan | undefined
     }
 
+    /** From the server, or from the store that is shared with others who have asked it. */
+    const fetch = (
+      { background, probe, request, slot, want }: Departure
+    ): Effect.Effect<Acquired, AccessTokenError> => {
+      const retries = !probe
+      if (shared === undefined) {
+        return Effect.map(request.acquire({ retries }), (token) => ({ token, version: undefined }))
+      }
+      return Effect.flatMap(entryOf(request), (entry) => {
+        slot.entry = entry
+        byEntry.set(entry, slot)
+        return SharedAcquisition.acquire({
+          shared,
+          request: { ...request, storeKey: Effect.succeed(entry) },
+          want,
+          lockWait,
+          retries,
+          meanwhile: background && slot.held !== undefined
+            ? { token: slot.held.token, version: slot.version }
+            : undefined
+        })
+      })
+    }
+
     /** An acquisition as a whole: bounded in time, traced, measured, its outcome kept. */
-    const acquire = ({ background, caller, kind, probe, request, slot }: Departure, number: number, epoch: number) => {
+    const acquire = (departure: Departure, number: number, epoch: number) => {
+      const { background, caller, kind, request, slot } = departure
       const failed = (error: AccessTokenError, now: number, jitter: number) => {
         const backoff = slot.epoch === epoch ? Slot.backoffAfter(error, slot.backoff, now, jitter) : undefined
         if (backoff !== undefined) {
@@ -146,10 +220,14 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
           : ""
         return log.warning(request.clientName, `no new access token: ${error.message}${meanwhile}`)
       }
-      const succeeded = (token: AccessToken, jitter: number) => {
+      const succeeded = ({ token, version }: Acquired, jitter: number) => {
         const isNewest = slot.held === undefined || slot.held.number < number
         // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
-        if (slot.epoch === epoch && isNewest) slot.held = Slot.hold(token, request, number, jitter)
+        if (slot.epoch === epoch && isNewest) {
+          slot.held = Slot.successor(slot.held, Slot.hold(token, request, number, jitter))
+          slot.version = version
+          slot.outdated = false
+        }
         slot.backoff = undefined
         OAuthMetrics.count(OAuthMetrics.retrieved)
         if (background) OAuthMetrics.count(OAuthMetrics.refreshedAhead)
@@ -161,21 +239,22 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         const started = clock.unsafeCurrentTimeMillis()
         const landed = () =>
           OAuthMetrics.observe(OAuthMetrics.acquisitionMillis, clock.unsafeCurrentTimeMillis() - started)
-        return yield* request.acquire({ retries: !probe }).pipe(
+        return yield* fetch(departure).pipe(
           Effect.timeoutFail({
             duration: request.acquireTimeout,
             onTimeout: () => transport(request, "Timeout")
           }),
           Effect.tapBoth({
-            onSuccess: (token) => {
+            onSuccess: (acquired) => {
               landed()
-              return succeeded(token, jitter)
+              return succeeded(acquired, jitter)
             },
             onFailure: (error) => {
               landed()
               return failed(error, clock.unsafeCurrentTimeMillis(), jitter)
             }
-          })
+          }),
+          Effect.map(({ token }) => token)
         )
       }).pipe(
         Effect.withSpan("oauth.token.acquire", {
@@ -219,6 +298,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       slot: Slot.Slot,
       request: TokenCacheRequest,
       kind: Slot.Kind,
+      want: Want,
       now: number,
       caller: Caller
     ): Effect.Effect<AccessToken, AccessTokenError> => {
@@ -230,7 +310,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       if (flight !== undefined) return joined(flight)
       if (airport.closed()) return Effect.fail(closed(request))
       if (permission === "clear") slot.backoff = undefined
-      return start({ slot, request, kind, background: false, probe: permission === "probe", caller }).join
+      return start({ slot, request, kind, want, background: false, probe: permission === "probe", caller }).join
     }
 
     /** A renewal for which nobody waits. */
@@ -238,7 +318,11 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       if (slot.flights.normal !== undefined || slot.flights.forced !== undefined || airport.closed()) return
       const permission = Slot.permission(slot, now)
       if (permission === "wait") return
-      start({ slot, request, kind: "normal", background: true, probe: permission === "probe", caller })
+      const want: Want = slot.held === undefined || slot.outdated
+        ? anyToken
+        : { _tag: "another", than: slot.held.token }
+      slot.outdated = false
+      start({ slot, request, kind: "normal", want, background: true, probe: permission === "probe", caller })
     }
 
     /** What `get` does when there is more to do than to hand out a fresh token. */
@@ -258,23 +342,36 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         return held.hit
       }
       OAuthMetrics.count(OAuthMetrics.cacheMiss)
-      if (held === undefined || now >= held.endsAt) return obtain(slot, request, "normal", now, caller)
+      if (held === undefined || now >= held.endsAt) return obtain(slot, request, "normal", anyToken, now, caller)
       // Near its end a new token is better, but if none can be had this one still works.
       if (slot.backoff !== undefined) {
         renewAhead(slot, request, now, caller)
         return held.hit
       }
       return Effect.catchAll(
-        obtain(slot, request, "normal", now, caller),
+        obtain(slot, request, "normal", anyToken, now, caller),
         (error) =>
           Effect.flatMap(Clock.currentTimeMillis, (later) => later < held.endsAt ? held.hit : Effect.fail(error))
       )
     }
 
-    const forced = (request: TokenCacheRequest): Effect.Effect<AccessToken, AccessTokenError> =>
+    const forced = (request: TokenCacheRequest, want: Want): Effect.Effect<AccessToken, AccessTokenError> =>
       Effect.withFiberRuntime((fiber) =>
-        obtain(slotOf(request), request, "forced", currentTimeMillis(fiber), fiber.currentSpan)
+        obtain(slotOf(request), request, "forced", want, currentTimeMillis(fiber), fiber.currentSpan)
       )
+
+    /** From the server: a renewal that is shared may have found its token in the store, where it was before this call. */
+    const brandNew = (request: TokenCacheRequest): Effect.Effect<AccessToken, AccessTokenError> =>
+      Effect.clockWith((clock) => {
+        const asked = clock.unsafeCurrentTimeMillis()
+        return Effect.flatMap(
+          forced(request, newToken),
+          (token) =>
+            shared === undefined || token.obtainedAt.epochMillis >= asked
+              ? Effect.succeed(token)
+              : forced(request, newToken)
+        )
+      })
 
     const forget = (slot: Slot.Slot): void => {
       slot.epoch++
@@ -282,6 +379,50 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       slot.flights.normal = undefined
       slot.flights.forced = undefined
       slot.backoff = undefined
+    }
+
+    const forgetAll = (clientName: string | undefined): void => {
+      for (const slot of slots.values()) {
+        if (clientName === undefined || slot.clientName === clientName) forget(slot)
+      }
+    }
+
+    /** What is kept is used once more, while the store is asked whether it is still the newest. */
+    const doubt = (slot: Slot.Slot): void => {
+      slot.outdated = true
+      slot.backoff = undefined
+      if (slot.held !== undefined) slot.held.freshUntil = 0
+    }
+
+    /** What other processes have done. */
+    const heed = (event: TokenStoreEvent): void => {
+      switch (event._tag) {
+        case "Written": {
+          const slot = byEntry.get(event.key)
+          if (slot !== undefined && slot.version !== event.version) doubt(slot)
+          return
+        }
+        case "Removed": {
+          const slot = byEntry.get(event.key)
+          if (slot !== undefined) forget(slot)
+          return
+        }
+        case "TagRemoved": {
+          const clientName = SharedTier.clientOf(event.tag)
+          if (clientName !== null) forgetAll(clientName)
+          return
+        }
+        case "Gap":
+          for (const slot of slots.values()) doubt(slot)
+      }
+    }
+
+    if (shared !== undefined) {
+      yield* Effect.forkScoped(
+        Stream.runForEach(shared.events, (event) => Effect.sync(() => heed(event))).pipe(
+          Effect.catchAllCause(() => Effect.void)
+        )
+      )
     }
 
     const find = (address: TokenCacheAddress): Slot.Slot | undefined => {
@@ -305,7 +446,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
 
       get: (request, options) =>
         options?.forceRenewal === true
-          ? forced(request)
+          ? brandNew(request)
           : Effect.withFiberRuntime((fiber) => {
             const now = currentTimeMillis(fiber)
             return hit(request, now) ?? miss(request, now, fiber.currentSpan)
@@ -320,26 +461,34 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
           ) {
             return slot.held.hit
           }
+          const another: Want = { _tag: "another", than: rejected }
           const { normal } = slot.flights
           if (slot.flights.forced === undefined && normal !== undefined) {
-            return Effect.flatMap(joined(normal), (token) => isOther(token) ? Effect.succeed(token) : forced(request))
+            return Effect.flatMap(joined(normal), (token) =>
+              isOther(token) ? Effect.succeed(token) : forced(request, another))
           }
-          return forced(request)
+          return forced(request, another)
         }),
 
-      peek: (key) => Effect.sync(() => slots.get(key)?.held?.token),
+      peek: (request) =>
+        Effect.suspend(() => {
+          const token = slots.get(request.key)?.held?.token
+          return token !== undefined || shared === undefined
+            ? Effect.succeed(token)
+            : Effect.flatMap(entryOf(request), (entry) => Effect.map(shared.read(entry), (found) => found.token))
+        }),
 
-      remove: (key) =>
-        Effect.sync(() => {
-          const slot = slots.get(key)
+      remove: (request) =>
+        Effect.suspend(() => {
+          const slot = slots.get(request.key)
           if (slot !== undefined) forget(slot)
+          return shared === undefined ? Effect.void : Effect.flatMap(entryOf(request), shared.remove)
         }),
 
       removeAll: (clientName) =>
-        Effect.sync(() => {
-          for (const slot of slots.values()) {
-            if (clientName === undefined || slot.clientName === clientName) forget(slot)
-          }
+        Effect.suspend(() => {
+          forgetAll(clientName)
+          return shared === undefined ? Effect.void : shared.removeAll(clientName)
         })
     }
   })

@@ -109,9 +109,13 @@ export const layer = (
   })
 
 /** @internal */
-export const current: Effect.Effect<TokenCacheKey["Type"]> = Effect.map(
+export const current: Effect.Effect<TokenCacheKey["Type"] & { readonly isCustom: boolean }> = Effect.map(
   Effect.serviceOption(TokenCacheKey),
-  Option.getOrElse((): TokenCacheKey["Type"] => ({
-    make: (client, parameters, certificate) => Either.right(structural(client, parameters, certificate))
-  }))
+  Option.match({
+    onSome: ({ make }) => ({ make, isCustom: true }),
+    onNone: () => ({
+      isCustom: false,
+      make: (client, parameters, certificate) => Either.right(structural(client, parameters, certificate))
+    })
+  })
 )

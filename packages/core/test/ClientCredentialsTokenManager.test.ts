@@ -223,7 +223,9 @@ describe("ClientCredentialsTokenManager", () => {
       yield* get({ scope: "a" })
       yield* get({ scope: "b" })
       assert.strictEqual(server.seen.length, 1)
-      assert.isDefined(yield* Effect.flatMap(TokenCache.TokenCache, (cache) => cache.peek("the key of worker")))
+      assert.isDefined(
+        yield* Effect.flatMap(TokenCache.TokenCache, (cache) => cache.peek({ key: "the key of worker" }))
+      )
     }).pipe(
       Effect.provide(
         services(server).pipe(Layer.provide(TokenCacheKey.layer((client) => `the key of ${client.name}`)))

@@ -399,7 +399,7 @@ describe("TokenCache", () => {
       return withCache((cache) =>
         Effect.gen(function*() {
           const old = yield* cache.get(request)
-          yield* cache.remove(request.key)
+          yield* cache.remove(request)
           server.delay = "1 seconds"
           const normal = yield* Effect.fork(cache.get(request))
           yield* settle
@@ -451,7 +451,7 @@ describe("TokenCache", () => {
       return withCache((cache) =>
         Effect.gen(function*() {
           yield* cache.get(request)
-          yield* cache.remove(request.key)
+          yield* cache.remove(request)
           yield* cache.get(request)
           assert.strictEqual(server.requests, 2)
         })
@@ -464,10 +464,10 @@ describe("TokenCache", () => {
         Effect.gen(function*() {
           const before = yield* Effect.fork(cache.get(request))
           yield* settle
-          yield* cache.remove(request.key)
+          yield* cache.remove(request)
           yield* TestClock.adjust("1 seconds")
           assert.strictEqual(valueOf(yield* before), "token-1")
-          assert.isUndefined(yield* cache.peek(request.key))
+          assert.isUndefined(yield* cache.peek(request))
           assert.strictEqual(server.requests, 1)
         })
       )
@@ -481,10 +481,10 @@ describe("TokenCache", () => {
           yield* cache.get(request)
           yield* cache.get(other)
           yield* cache.removeAll("other")
-          assert.isDefined(yield* cache.peek("worker"))
-          assert.isUndefined(yield* cache.peek("other"))
+          assert.isDefined(yield* cache.peek({ key: "worker" }))
+          assert.isUndefined(yield* cache.peek({ key: "other" }))
           yield* cache.removeAll()
-          assert.isUndefined(yield* cache.peek("worker"))
+          assert.isUndefined(yield* cache.peek({ key: "worker" }))
         })
       )
     })
@@ -649,11 +649,11 @@ describe("TokenCache", () => {
           }
           let held = 0
           for (let key = 0; key < 5000; key++) {
-            if ((yield* cache.peek(`key-${key}`)) !== undefined) held++
+            if ((yield* cache.peek({ key: `key-${key}` })) !== undefined) held++
           }
           assert.isAtMost(held, 100)
           assert.isAtLeast(held, 90)
-          assert.strictEqual(valueOf((yield* cache.peek("hot"))!), "token-2")
+          assert.strictEqual(valueOf((yield* cache.peek({ key: "hot" }))!), "token-2")
         }),
       { maxEntries: 100 }
     )

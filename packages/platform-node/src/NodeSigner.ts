@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import { SigningError } from "@effect-oauth/core/OAuthError"
-import { type Header, type Sign, Signer } from "@effect-oauth/core/Signer"
+import { type Header, type Sealing, type Sign, Signer } from "@effect-oauth/core/Signer"
 import type { Algorithm, SigningKey } from "@effect-oauth/core/SigningKey"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -93,6 +93,31 @@ const signing = (key: SigningKey, header: Header): Sign => {
       })
 }
 
+/** The same form as the core's, so that either opens what the other has sealed. */
+const sealing = (key: Uint8Array<ArrayBuffer>): Sealing => {
+  const secret = Crypto.createSecretKey(key)
+  return {
+    seal: (header, text) =>
+      Effect.sync(() => {
+        const start = encodeText(JSON.stringify({ ...header, alg: "dir", enc: "A256GCM" }))
+        const iv = Crypto.randomBytes(12)
+        const cipher = Crypto.createCipheriv("aes-256-gcm", secret, iv).setAAD(Buffer.from(start, "latin1"))
+        const body = Buffer.concat([cipher.update(text, "utf8"), cipher.final()])
+        const parts = [iv, body, cipher.getAuthTag()].map((part) => part.toString("base64url"))
+        return `${start}..${parts.join(".")}`
+      }),
+    open: (sealed) =>
+      Effect.option(Effect.try(() => {
+        const [start = "", key, ...parts] = sealed.split(".")
+        const [iv, body, tag] = parts.map((part) => Buffer.from(part, "base64url"))
+        if (key !== "" || parts.length !== 3 || tag?.length !== 16) throw new Error("not a compact JWE of a direct key")
+        const decipher = Crypto.createDecipheriv("aes-256-gcm", secret, iv!).setAAD(Buffer.from(start, "latin1"))
+        decipher.setAuthTag(tag)
+        return decipher.update(body!, undefined, "utf8") + decipher.final("utf8")
+      }))
+  }
+}
+
 /** `crypto.hash` came with Node 20.12. */
 const sha256 = (text: string): string =>
   Crypto.hash === undefined
@@ -109,6 +134,7 @@ export const make: Effect.Effect<Signer["Type"]> = Effect.sync(() => {
   const random = RandomPool.make()
   return {
     signing,
+    sealing,
     sha256: (text) => Effect.sync(() => sha256(text)),
     random: (bytes) => random(bytes).toString("base64url")
   }

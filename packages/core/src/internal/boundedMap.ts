@@ -23,7 +23,7 @@ export interface BoundedMap<A extends Entry> {
 }
 
 /** @internal */
-export const make = <A extends Entry>(capacity: number): BoundedMap<A> => {
+export const make = <A extends Entry>(capacity: number, onEvicted: (entry: A) => void = () => {}): BoundedMap<A> => {
   const entries = new Map<string, A>()
   const ring: Array<A> = []
   let hand = 0
@@ -37,6 +37,7 @@ export const make = <A extends Entry>(capacity: number): BoundedMap<A> => {
       else if (!candidate.pinned()) {
         entries.delete(candidate.key)
         candidate.evicted = true
+        onEvicted(candidate)
         ring[hand] = entry
         return
       }

@@ -4,7 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
-import { type AccessToken, expiryMillis } from "../AccessToken.ts"
+import { type AccessToken, expiryMillis, isSame } from "../AccessToken.ts"
 import { type AccessTokenError, withRetryAfter } from "../OAuthError.ts"
 import type * as BoundedMap from "./boundedMap.ts"
 import type { Flight } from "./flight.ts"
@@ -42,6 +42,11 @@ export class Slot implements BoundedMap.Entry {
   evicted = false
   held: Held | undefined = undefined
   backoff: Backoff | undefined = undefined
+  /** The name of its entry in the shared store, and the version of it that is held. */
+  entry: string | undefined = undefined
+  version: string | undefined = undefined
+  /** Whether the shared store may have a newer token. */
+  outdated = false
   /** Raised by `remove`: an answer to an earlier request is not kept. */
   epoch = 0
   readonly flights: Record<Kind, Flight<AccessToken, AccessTokenError> | undefined> = {
@@ -89,6 +94,14 @@ export const hold = (token: AccessToken, times: Times, number: number, jitter: n
     expiredAt: Number.isFinite(lifetime) ? expiredAt : endsAt,
     endsAt
   }
+}
+
+/** @internal A token that comes back from the shared store is as fresh as it was. */
+export const successor = (held: Held | undefined, next: Held | undefined): Held | undefined => {
+  if (held !== undefined && next !== undefined && isSame(held.token, next.token)) {
+    next.freshUntil = Math.max(next.freshUntil, held.freshUntil)
+  }
+  return next
 }
 
 const longestBackoff = 30_000
