@@ -3,6 +3,8 @@
  */
 import {
   FetchHttpClient,
+  type Headers,
+  type HttpApp,
   HttpClient,
   HttpClientRequest,
   HttpClientResponse,
@@ -20,16 +22,25 @@ import type { AuthorizationServer } from "./authorizationServer.ts"
 /** Whether a token is good. A failure says that nobody could be asked. */
 export type Check = (token: Redacted.Redacted<string>) => Effect.Effect<boolean, unknown>
 
-export interface Options {
-  readonly check: Check
+export interface ListenOptions {
   /** 0, the default, takes a free one. */
   readonly port?: number | undefined
+  /** Default: one over plain HTTP. */
+  readonly server?: (() => http.Server) | undefined
+  /** Sees what each request brings along: a log that leaks, for the thief of a story. */
+  readonly onRequest?: ((headers: Headers.Headers) => void) | undefined
   readonly onAnswer?: ((request: ServedRequest) => void) | undefined
+}
+
+export interface Options extends ListenOptions {
+  readonly check: Check
 }
 
 export interface ServedRequest {
   readonly path: string
   readonly status: number
+  /** Of the challenge, if there was one. */
+  readonly error: string | undefined
 }
 
 export interface Api {
@@ -44,17 +55,20 @@ const invoices = [
 
 const customers = [{ name: "Ada", country: "GB" }, { name: "Grace", country: "US" }]
 
-const unauthorized = (challenge: string) =>
+export const unauthorized = (challenge: string): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.empty({ status: 401, headers: { "www-authenticate": challenge } })
 
-const bearerOf = (authorization: string | undefined): Option.Option<Redacted.Redacted<string>> =>
+export const bearerOf = ({ authorization }: Headers.Headers): Option.Option<Redacted.Redacted<string>> =>
   Option.fromNullable(/^bearer +(\S+)$/i.exec(authorization ?? "")?.[1]).pipe(Option.map(Redacted.make))
 
-const protectedBy = (check: Check) =>
+/** What stands before the routes. */
+export type Guard = (app: HttpApp.Default) => HttpApp.Default
+
+const protectedBy = (check: Check): Guard =>
   HttpMiddleware.make((app) =>
     Effect.gen(function*() {
       const { headers } = yield* HttpServerRequest.HttpServerRequest
-      const token = bearerOf(headers.authorization)
+      const token = bearerOf(headers)
       if (Option.isNone(token)) return unauthorized("Bearer")
       const isGood = yield* Effect.option(check(token.value))
       if (Option.isNone(isGood)) return HttpServerResponse.empty({ status: 503 })
@@ -62,38 +76,48 @@ const protectedBy = (check: Check) =>
     })
   )
 
-const observed = (onAnswer: (request: ServedRequest) => void) =>
+const errorOf = ({ headers }: HttpServerResponse.HttpServerResponse): string | undefined =>
+  /error="([^"]*)"/.exec(headers["www-authenticate"] ?? "")?.[1]
+
+const observed = ({ onAnswer, onRequest }: Pick<ListenOptions, "onAnswer" | "onRequest">): Guard =>
   HttpMiddleware.make((app) =>
     Effect.gen(function*() {
-      const { url } = yield* HttpServerRequest.HttpServerRequest
+      const { headers, url } = yield* HttpServerRequest.HttpServerRequest
+      onRequest?.(headers)
       const response = yield* app
-      onAnswer({ path: url, status: response.status })
+      onAnswer?.({ path: url, status: response.status, error: errorOf(response) })
       return response
     })
   )
 
 const routes = HttpRouter.empty.pipe(
-  HttpRouter.get("/invoices", HttpServerResponse.json(invoices)),
-  HttpRouter.get("/customers", HttpServerResponse.json(customers)),
+  HttpRouter.get("/invoices", HttpServerResponse.unsafeJson(invoices)),
+  HttpRouter.get("/customers", HttpServerResponse.unsafeJson(customers)),
   Effect.catchTag("RouteNotFound", () => HttpServerResponse.empty({ status: 404 }))
 )
 
-/** Starts it; the end of the scope stops it. */
-export const start = (options: Options): Effect.Effect<Api, never, Scope.Scope> =>
+/** Listens, and lets through to its routes what a guard lets through; the guard is told where clients reach it. */
+export const serve = <E>(
+  options: ListenOptions,
+  guardAt: (url: string) => Effect.Effect<Guard, E>
+): Effect.Effect<Api, never, Scope.Scope> =>
   Effect.gen(function*() {
+    const { onRequest, port = 0, server: make = () => http.createServer() } = options
     const requests: Array<ServedRequest> = []
-    const server = yield* NodeHttpServer.make(() => http.createServer(), {
-      host: "127.0.0.1",
-      port: options.port ?? 0
-    })
+    const server = yield* NodeHttpServer.make(make, { host: "127.0.0.1", port })
+    const address = HttpServer.formatAddress(server.address)
+    const url = options.server === undefined ? address : address.replace("http:", "https:")
     const onAnswer = (request: ServedRequest) => {
       requests.push(request)
       options.onAnswer?.(request)
     }
-    yield* server.serve(observed(onAnswer)(protectedBy(options.check)(routes)))
-    const url = HttpServer.formatAddress(server.address)
+    yield* server.serve(observed({ onAnswer, onRequest })((yield* guardAt(url))(routes)))
     return { url, requests: () => requests }
   }).pipe(Effect.orDie)
+
+/** Starts it; the end of the scope stops it. */
+export const start = (options: Options): Effect.Effect<Api, never, Scope.Scope> =>
+  serve(options, () => Effect.succeed(protectedBy(options.check)))
 
 const Introspection = HttpClientResponse.schemaBodyJson(Schema.Struct({ active: Schema.Boolean }))
 
