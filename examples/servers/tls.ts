@@ -1,5 +1,5 @@
 /** TLS that asks its clients for certificates, and what it gets to see of them. */
-import { createHash, X509Certificate } from "node:crypto"
+import { createHash, type X509Certificate } from "node:crypto"
 import type http from "node:http"
 import https from "node:https"
 import type { Socket } from "node:net"
@@ -23,10 +23,8 @@ const socketOf = ({ socket }: { readonly socket: Socket }): TLSSocket | undefine
   socket instanceof TLSSocket ? socket : undefined
 
 /** The certificate that a connection was made with, if there was one. */
-export const certificateOf = (request: http.IncomingMessage): X509Certificate | undefined => {
-  const raw = socketOf(request)?.getPeerCertificate().raw
-  return raw === undefined ? undefined : new X509Certificate(raw)
-}
+export const certificateOf = (request: http.IncomingMessage): X509Certificate | undefined =>
+  socketOf(request)?.getPeerX509Certificate()
 
 /** Whether the authority stands behind it. */
 export const isTrusted = (request: http.IncomingMessage): boolean => socketOf(request)?.authorized === true
