@@ -40,7 +40,7 @@ describe("AccessTokenHttpClient", () => {
 
   it("adds what its retriever fails with and needs", () => {
     expect(AccessTokenHttpClient.make(retriever)(client)).type.toBe<
-      HttpClient.HttpClient.With<HttpClientError | NoTenant | OAuthError.OriginNotAllowed, Tenant>
+      HttpClient.HttpClient.With<HttpClientError | NoTenant | AccessTokenHttpClient.SendError, Tenant>
     >()
   })
 

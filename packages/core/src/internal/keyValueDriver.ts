@@ -32,15 +32,14 @@ export const make = (store: KeyValueStore.KeyValueStore): Effect.Effect<Driver> 
     const memory = yield* MemoryDriver.make
     const mutex = yield* Effect.makeSemaphore(1)
 
-    const step = <A>(operation: string, work: Effect.Effect<A, unknown>): Effect.Effect<A, TokenStoreError> =>
-      mutex.withPermits(1)(work).pipe(
-        Effect.catchAllDefect(Effect.fail),
-        Effect.mapError((error) =>
-          error instanceof TokenStoreError
-            ? error
-            : new TokenStoreError({ store: "key-value", operation, problem: "the KeyValueStore failed" })
-        )
+    const step = <A, E>(operation: string, work: Effect.Effect<A, E>): Effect.Effect<A, TokenStoreError> => {
+      const failed = () =>
+        Effect.fail(new TokenStoreError({ store: "key-value", operation, problem: "the KeyValueStore failed" }))
+      return mutex.withPermits(1)(work).pipe(
+        Effect.catchAll((error) => error instanceof TokenStoreError ? Effect.fail(error) : failed()),
+        Effect.catchAllDefect(failed)
       )
+    }
 
     const setInMemory = (key: string, value: string, until: number, now: number, entry?: Partial<typeof Entry.Type>) =>
       memory.set(key, value, { timeToLive: Duration.millis(until - now), fence: entry?.fence, tags: entry?.tags })
