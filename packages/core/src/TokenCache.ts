@@ -11,19 +11,18 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import { type AccessToken, isSame } from "./AccessToken.ts"
+import * as Acquisitions from "./internal/acquisitions.ts"
 import * as BoundedMap from "./internal/boundedMap.ts"
 import { currentTimeMillis } from "./internal/clock.ts"
 import { type Flight, makeAirport } from "./internal/flight.ts"
-import * as SharedAcquisition from "./internal/sharedAcquisition.ts"
-import type { Acquired, Want } from "./internal/sharedAcquisition.ts"
+import type { Want } from "./internal/sharedAcquisition.ts"
 import * as SharedTier from "./internal/sharedTier.ts"
 import * as Slot from "./internal/slot.ts"
-import { type AccessTokenError, TokenCacheClosed, TokenTransportError } from "./OAuthError.ts"
+import { type AccessTokenError, TokenCacheClosed } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OAuthMetrics from "./OAuthMetrics.ts"
 import { TokenEncryption } from "./TokenEncryption.ts"
@@ -123,14 +122,6 @@ export interface Options {
 const anyToken: Want = { _tag: "any" }
 const newToken: Want = { _tag: "new" }
 
-const entryOf = ({ key, storeKey }: TokenCacheEntry): Effect.Effect<string, AccessTokenError> =>
-  storeKey ?? Effect.succeed(key)
-
-const closed = ({ clientName }: TokenCacheRequest) => new TokenCacheClosed({ clientName })
-
-const transport = ({ clientName, endpoint }: TokenCacheRequest, reason: TokenTransportError["reason"]) =>
-  new TokenTransportError({ clientName, endpoint, reason })
-
 const sharedTier = (log: OAuthLogging.Log, options: Options): Effect.Effect<SharedTier.SharedTier | undefined> =>
   Effect.zipWith(
     Effect.serviceOption(TokenStore),
@@ -160,7 +151,6 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       if (entry !== undefined) byEntry.delete(entry)
     })
     const refreshInterval = Duration.toMillis(options.refreshInterval ?? "10 seconds")
-    let flights = 0
 
     const slotOf = (request: TokenCacheRequest): Slot.Slot => {
       const known = slots.get(request.key)
@@ -170,121 +160,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       return slot
     }
 
-    interface Departure {
-      readonly slot: Slot.Slot
-      readonly request: TokenCacheRequest
-      readonly kind: Slot.Kind
-      readonly background: boolean
-      readonly probe: boolean
-      readonly want: Want
-      readonly caller: Tracer.AnySpan | undefined
-    }
-
-    /** From the server, or from the store that is shared with others who have asked it. */
-    const fetch = (
-      { background, probe, request, slot, want }: Departure
-    ): Effect.Effect<Acquired, AccessTokenError> => {
-      const retries = !probe
-      if (shared === undefined) {
-        return Effect.map(request.acquire({ retries }), (token) => ({ token, version: undefined }))
-      }
-      return Effect.flatMap(entryOf(request), (entry) => {
-        slot.entry = entry
-        byEntry.set(entry, slot)
-        return SharedAcquisition.acquire({
-          shared,
-          request: { ...request, storeKey: Effect.succeed(entry) },
-          want,
-          lockWait,
-          retries,
-          meanwhile: background && slot.held !== undefined
-            ? { token: slot.held.token, version: slot.version }
-            : undefined
-        })
-      })
-    }
-
-    /** An acquisition as a whole: bounded in time, traced, measured, its outcome kept. */
-    const acquire = (departure: Departure, number: number, epoch: number) => {
-      const { background, caller, kind, request, slot } = departure
-      const failed = (error: AccessTokenError, now: number, jitter: number) => {
-        const backoff = slot.epoch === epoch ? Slot.backoffAfter(error, slot.backoff, now, jitter) : undefined
-        if (backoff !== undefined) {
-          slot.backoff = backoff
-          OAuthMetrics.count(OAuthMetrics.backedOff)
-        }
-        OAuthMetrics.count(OAuthMetrics.retrievalFailedWith(error._tag))
-        if (background) OAuthMetrics.count(OAuthMetrics.refreshAheadFailed)
-        const meanwhile = slot.held !== undefined && now < slot.held.endsAt
-          ? "; the current token goes on being used"
-          : ""
-        return log.warning(request.clientName, `no new access token: ${error.message}${meanwhile}`)
-      }
-      const succeeded = ({ token, version }: Acquired, jitter: number) => {
-        const isNewest = slot.held === undefined || slot.held.number < number
-        // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
-        if (slot.epoch === epoch && isNewest) {
-          slot.held = Slot.successor(slot.held, Slot.hold(token, request, number, jitter))
-          slot.version = version
-          slot.outdated = false
-        }
-        slot.backoff = undefined
-        OAuthMetrics.count(OAuthMetrics.retrieved)
-        if (background) OAuthMetrics.count(OAuthMetrics.refreshedAhead)
-        return log.debug(request.clientName, "a new access token")
-      }
-      return Effect.gen(function*() {
-        const jitter = yield* Random.next
-        const clock = yield* Effect.clock
-        const started = clock.unsafeCurrentTimeMillis()
-        const landed = () =>
-          OAuthMetrics.observe(OAuthMetrics.acquisitionMillis, clock.unsafeCurrentTimeMillis() - started)
-        return yield* fetch(departure).pipe(
-          Effect.timeoutFail({
-            duration: request.acquireTimeout,
-            onTimeout: () => transport(request, "Timeout")
-          }),
-          Effect.tapBoth({
-            onSuccess: (acquired) => {
-              landed()
-              return succeeded(acquired, jitter)
-            },
-            onFailure: (error) => {
-              landed()
-              return failed(error, clock.unsafeCurrentTimeMillis(), jitter)
-            }
-          }),
-          Effect.map(({ token }) => token)
-        )
-      }).pipe(
-        Effect.withSpan("oauth.token.acquire", {
-          root: true,
-          captureStackTrace: false,
-          attributes: {
-            "oauth.client": request.clientName,
-            "oauth.forced": kind === "forced",
-            "oauth.ahead": background
-          },
-          links: caller === undefined ? [] : [{ _tag: "SpanLink", span: caller, attributes: {} }]
-        })
-      )
-    }
-
-    const start = (departure: Departure): Flight<AccessToken, AccessTokenError> => {
-      const { background, kind, request, slot } = departure
-      const ended = () => {
-        if (slot.flights[kind] === flight) slot.flights[kind] = undefined
-      }
-      const flight: Flight<AccessToken, AccessTokenError> = airport.launch({
-        work: acquire(departure, ++flights, slot.epoch),
-        background,
-        landed: ended,
-        abandoned: ended,
-        interrupted: () => airport.closed() ? closed(request) : transport(request, "Connection")
-      })
-      slot.flights[kind] = flight
-      return flight
-    }
+    const start = Acquisitions.make({ airport, log, shared, lockWait, byEntry })
 
     const joined = (flight: Flight<AccessToken, AccessTokenError>): Effect.Effect<AccessToken, AccessTokenError> => {
       OAuthMetrics.count(OAuthMetrics.coalesced)
@@ -308,7 +184,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         return Effect.fail(Slot.refusal(slot.backoff, now))
       }
       if (flight !== undefined) return joined(flight)
-      if (airport.closed()) return Effect.fail(closed(request))
+      if (airport.closed()) return Effect.fail(new TokenCacheClosed({ clientName: request.clientName }))
       if (permission === "clear") slot.backoff = undefined
       return start({ slot, request, kind, want, background: false, probe: permission === "probe", caller }).join
     }
@@ -475,14 +351,15 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
           const token = slots.get(request.key)?.held?.token
           return token !== undefined || shared === undefined
             ? Effect.succeed(token)
-            : Effect.flatMap(entryOf(request), (entry) => Effect.map(shared.read(entry), (found) => found.token))
+            : Effect.flatMap(Acquisitions.entryOf(request), (entry) =>
+              Effect.map(shared.read(entry), (found) => found.token))
         }),
 
       remove: (request) =>
         Effect.suspend(() => {
           const slot = slots.get(request.key)
           if (slot !== undefined) forget(slot)
-          return shared === undefined ? Effect.void : Effect.flatMap(entryOf(request), shared.remove)
+          return shared === undefined ? Effect.void : Effect.flatMap(Acquisitions.entryOf(request), shared.remove)
         }),
 
       removeAll: (clientName) =>

@@ -33,6 +33,7 @@ import {
   Stream,
   TestClock
 } from "effect"
+import { createHash } from "node:crypto"
 import type { Seen, Stub } from "./support/StubServer.ts"
 import { json, options, stub, token } from "./support/StubServer.ts"
 
@@ -49,10 +50,16 @@ interface Fleet {
     | Layer.Layer<never>
 }
 
+/** Hashes at once: a hash of WebCrypto takes real time, which the test clock does not know of. */
+const signer = Layer.succeed(Signer.Signer, {
+  ...webCrypto,
+  sha256: (text) => Effect.sync(() => createHash("sha256").update(text).digest("base64url"))
+})
+
 /** One more process of a fleet, until the scope ends. */
 const start = ({ cache, clients = { worker: options }, more = Layer.empty, server, store }: Fleet) =>
   Effect.gen(function*() {
-    const given = Layer.mergeAll(server.layer, Layer.succeed(TokenStore.TokenStore, store), more)
+    const given = Layer.mergeAll(server.layer, signer, Layer.succeed(TokenStore.TokenStore, store), more)
     const context = yield* Layer.build(
       OAuth.layer.pipe(
         Layer.provideMerge(TokenClients.layer(clients)),

@@ -30,11 +30,14 @@ export type Want =
 export interface Acquired {
   readonly token: AccessToken
   readonly version: string | undefined
+  readonly fromServer: boolean
 }
 
 /** @internal */
 export interface Options {
   readonly shared: SharedTier
+  /** The name of the entry. */
+  readonly entry: string
   readonly request: TokenCacheRequest
   readonly want: Want
   /** How long to wait for a process that is asking the server already. */
@@ -50,19 +53,23 @@ const longestStay = Duration.hours(24)
 type Acquisition = Effect.Effect<Acquired, AccessTokenError>
 
 /** @internal */
+export const fromServer = (request: TokenCacheRequest, options: { readonly retries: boolean }): Acquisition =>
+  Effect.map(request.acquire(options), (token) => ({ token, version: undefined, fromServer: true }))
+
+/** @internal */
 export const acquire = (options: Options): Acquisition =>
-  Effect.flatMap(options.request.storeKey ?? Effect.succeed(options.request.key), (key) => {
-    const { lockWait, meanwhile, request, retries, shared, want } = options
+  Effect.suspend(() => {
+    const { entry, lockWait, meanwhile, request, retries, shared, want } = options
 
     const usable = (found: Found, now: number): Acquired | undefined => {
       const { token, version } = found
       if (want._tag === "new" || token === undefined || version === null) return undefined
       if (want._tag === "another" && isSame(token, want.than)) return undefined
       const held = Slot.hold(token, request, 0, 0)
-      return held !== undefined && now < held.expiredAt ? { token, version } : undefined
+      return held !== undefined && now < held.expiredAt ? { token, version, fromServer: false } : undefined
     }
 
-    const look = Effect.zipWith(shared.read(key), Clock.currentTimeMillis, (found, now) => ({
+    const look = Effect.zipWith(shared.read(entry), Clock.currentTimeMillis, (found, now) => ({
       found,
       usable: usable(found, now)
     }))
@@ -72,11 +79,11 @@ export const acquire = (options: Options): Acquisition =>
       Effect.gen(function*() {
         const held = Slot.hold(token, request, 0, 0)
         const left = (held?.expiredAt ?? 0) - (yield* Clock.currentTimeMillis)
-        if (left <= 0) return { token, version: undefined }
+        if (left <= 0) return { token, version: undefined, fromServer: true }
         const { clientName } = request
         const timeToLive = Duration.min(Duration.millis(left), longestStay)
-        const version = yield* shared.write(key, { token, timeToLive, clientName, over, fence })
-        return { token, version: Option.getOrUndefined(version) }
+        const version = yield* shared.write(entry, { token, timeToLive, clientName, over, fence })
+        return { token, version: Option.getOrUndefined(version), fromServer: true }
       })
 
     const askServer = (over: string | null | undefined, lock: Lock | undefined): Acquisition =>
@@ -86,15 +93,17 @@ export const acquire = (options: Options): Acquisition =>
     const underLock = (lock: Lock | undefined): Acquisition =>
       lock === undefined
         ? askServer(undefined, undefined)
-        : Effect.flatMap(look, ({ found, usable }) =>
-          usable === undefined ? askServer(found.version, lock) : Effect.succeed(usable))
+        : Effect.flatMap(
+          look,
+          ({ found, usable }) => usable === undefined ? askServer(found.version, lock) : Effect.succeed(usable)
+        )
 
     /** While another process asks, its answer is waited for; if none comes in time, this process asks as well. */
     const shareOne = (until: number, pause: number): Acquisition =>
       Effect.gen(function*() {
         const here = (yield* look).usable
         if (here !== undefined) return here
-        const acquired = yield* shared.exclusively(key, underLock)
+        const acquired = yield* shared.exclusively(entry, underLock)
         if (Option.isSome(acquired)) return acquired.value
         if (meanwhile !== undefined) return meanwhile
         if ((yield* Clock.currentTimeMillis) >= until) return yield* askServer(undefined, undefined)
