@@ -81,17 +81,26 @@ const race = (count: number, attempt: (index: number) => Effect.Effect<boolean, 
     (won) => won.filter((each) => each).length
   )
 
+const mark = "a key that is written to see whether events arrive"
+
 /** The events from now on, until `enough` of them; the subscription is there when this returns. */
 const listening = (store: Store, enough: (events: ReadonlyArray<TokenStoreEvent>) => boolean) =>
   Effect.gen(function*() {
     const seen = yield* Ref.make<ReadonlyArray<TokenStoreEvent>>([])
+    const subscribed = yield* Deferred.make<void>()
     const done = yield* Deferred.make<void>()
     yield* Effect.forkScoped(Stream.runForEach(store.events, (event) =>
-      Effect.flatMap(
-        Ref.updateAndGet(seen, (events) => [...events, event]),
-        (events) => enough(events) ? Deferred.succeed(done, undefined) : Effect.void
-      )))
-    yield* Effect.sleep(later)
+      event._tag === "Written" && event.key === mark
+        ? Deferred.succeed(subscribed, undefined)
+        : Effect.flatMap(
+          Ref.updateAndGet(seen, (events) => [...events, event]),
+          (events) => enough(events) ? Deferred.succeed(done, undefined) : Effect.void
+        )))
+    // A store may have to connect first, and that takes as long as it takes.
+    const subscribing = Effect.repeat(Effect.zipRight(store.set(mark, "", minute), Effect.sleep("50 millis")), {
+      until: () => Deferred.isDone(subscribed)
+    })
+    yield* expect("events to arrive", Option.isSome(yield* Effect.timeoutOption(subscribing, "5 seconds")))
     return Effect.flatMap(Effect.timeoutOption(Deferred.await(done), "5 seconds"), (arrived) =>
       Effect.zipRight(
         expect(`events to arrive`, Option.isSome(arrived)),
