@@ -13,7 +13,14 @@ const formatting = {
 }
 
 // A barrel pulls every module of its package into the program that imports it.
-const barrels = ["effect", "@effect/platform", "@effect/platform-node", "@effect/experimental", "@effect/sql"].map(
+const barrels = [
+  "effect",
+  "@effect/platform",
+  "@effect/platform-node",
+  "@effect/experimental",
+  "@effect/sql",
+  "@effect/sql-pg"
+].map(
   (name) => ({ name, message: `Import the module: import * as X from "${name}/X".` })
 )
 
