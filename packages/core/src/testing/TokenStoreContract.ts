@@ -371,12 +371,15 @@ export const cases: ReadonlyArray<Case> = [
 
   two("tells nothing of what did not happen", (store, other) =>
     Effect.gen(function*() {
-      yield* store.set("a", "1", minute)
+      const before = yield* versionOf(yield* store.set("a", "1", minute))
       const heard = yield* listening(other, (events) => events.some((event) => event._tag === "Removed"))
       yield* store.set("a", "2", { ...minute, ifVersion: null })
       yield* store.remove("b")
       yield* store.remove("a")
-      const told = (yield* heard).filter(({ _tag }) => _tag !== "Gap")
+      // Events travel on their own: one of just before may arrive just after.
+      const told = (yield* heard).filter((event) =>
+        event._tag !== "Gap" && !(event._tag === "Written" && event.version === before)
+      )
       yield* expectEqual("the events", JSON.stringify(told), JSON.stringify([{ _tag: "Removed", key: "a" }]))
     }))
 ]
