@@ -15,10 +15,11 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as ConfigFields from "./internal/configFields.ts"
 import { ReplaceableDispatcher, type Settings } from "./internal/dispatcher.ts"
 import * as Proxy from "./internal/proxy.ts"
 import * as TlsMaterial from "./internal/tlsMaterial.ts"
@@ -240,21 +241,13 @@ export type OptionsConfig =
   & { readonly [K in keyof Omit<Options, "certificate">]: Field<Options[K]> }
   & { readonly certificate?: CertificateConfig | Config.Config<CertificateOptions> | undefined }
 
-const readField = (value: unknown): Config.Config<unknown> =>
-  Config.isConfig(value)
-    ? Config.map(value, (value) => Option.isOption(value) ? Option.getOrUndefined(value) : value)
-    : Config.succeed(value)
-
-const readFields = (fields: object): Config.Config<Record<string, unknown>> =>
-  Config.all(Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, readField(value)])))
-
 const readOptions = (config: OptionsConfig): Config.Config<Options> => {
   const { certificate, ...rest } = config
   const read = certificate === undefined || Config.isConfig(certificate)
-    ? readField(certificate)
-    : readFields(certificate)
+    ? ConfigFields.readField(certificate)
+    : ConfigFields.readFields(certificate)
   return Config.map(
-    Config.all([read, readFields(rest)]),
+    Config.all([read, ConfigFields.readFields(rest)]),
     ([certificate, rest]) => ({ ...rest, certificate }) as Options
   )
 }

@@ -1,18 +1,16 @@
 /**
  * Certificates and keys from where they are kept, and what happens when they change there.
  */
-import { OAuthLogging } from "@effect-oauth/core/OAuthLogging"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
-import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { createHash } from "node:crypto"
+import * as Log from "./log.ts"
 import * as Pem from "./pem.ts"
 import * as SecretFile from "./secretFile.ts"
 
@@ -103,15 +101,6 @@ const check = (sources: Sources, current: Loaded): Effect.Effect<Loaded, Problem
       : yield* Effect.fail({ ...problem, file: fileOfField(sources, problem.field) })
   })
 
-const log = Effect.map(
-  Effect.serviceOption(OAuthLogging),
-  (least) => (level: LogLevel.LogLevel, message: string) =>
-    Option.match(least, {
-      onNone: () => Effect.logWithLevel(level, message),
-      onSome: (least) => Logger.withMinimumLogLevel(Effect.logWithLevel(level, message), least)
-    })
-)
-
 /** @internal */
 export interface Following {
   readonly every: Duration.DurationInput
@@ -126,7 +115,7 @@ export const follow = (
   { describe, every, onChange }: Following
 ): Effect.Effect<() => Pem.Material, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const say = yield* log
+    const say = yield* Log.make
     let current = first
     let complaint: string | undefined
 
