@@ -1,0 +1,127 @@
+/**
+ * What has to be one step at Redis. The keys of one script have the same hash tag, so that they are on one node of a cluster.
+ */
+import { createHash } from "node:crypto"
+
+/** @internal */
+export interface Script {
+  readonly lua: string
+  readonly sha: string
+  readonly keys: number
+}
+
+const script = (keys: number, lua: string): Script => ({
+  lua,
+  keys,
+  sha: createHash("sha1").update(lua).digest("hex")
+})
+
+// An error of a script does not undo what it has written. So what may be refused for want of memory is the first write,
+// and a message that may not be published is an error that the caller gets to see.
+const publish = (channel: number, message: number): string => `
+if ARGV[${channel}] ~= '' then
+  local told = redis.pcall('PUBLISH', ARGV[${channel}], ARGV[${message}])
+  if type(told) == 'table' and told.err then return told end
+end`
+
+/**
+ * @internal KEYS: entry. ARGV: `any`, `absent` or `same`; version; fence or empty; value; new version; tags; milliseconds;
+ * channel; message. Nothing if a condition does not hold, else version and tags of the entry before, empty if there was none.
+ */
+export const set = script(
+  1,
+  `
+local kind = redis.call('TYPE', KEYS[1]).ok
+local old = kind == 'hash' and redis.call('HMGET', KEYS[1], 'version', 'value', 'fence', 'tags') or {}
+local version = old[2] and old[1]
+if ARGV[1] == 'absent' and version then return false end
+if ARGV[1] == 'same' and version ~= ARGV[2] then return false end
+local held = version and tonumber(old[3]) and old[3] or '0'
+local fence = ARGV[3] ~= '' and ARGV[3] or held
+if tonumber(fence) < tonumber(held) then return false end
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+redis.call('HSET', KEYS[1], 'version', ARGV[5], 'value', ARGV[4], 'fence', fence, 'tags', ARGV[6])
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
+${publish(8, 9)}
+return { version or '', version and old[4] or '' }
+`
+)
+
+/**
+ * @internal KEYS: entry. ARGV: `any` or `same`; version; channel, empty to tell nobody; message. Nothing if it was not there,
+ * else its version and tags.
+ */
+export const remove = script(
+  1,
+  `
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'none' then return false end
+local old = kind == 'hash' and redis.call('HMGET', KEYS[1], 'version', 'value', 'tags') or {}
+local version = old[2] and old[1]
+if version and ARGV[1] == 'same' and version ~= ARGV[2] then return false end
+redis.call('DEL', KEYS[1])
+if not version then return false end
+${publish(3, 4)}
+return { version, old[3] or '' }
+`
+)
+
+/**
+ * @internal KEYS: sorted set of a tag. ARGV: member, milliseconds. Scores are when the entries end, so the set knows what it
+ * can forget, a hundred with each write, and when it can go itself.
+ */
+export const index = script(
+  1,
+  `
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100)
+if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', tonumber(last[2])))
+return 1
+`
+)
+
+/**
+ * @internal KEYS: lock, last fence, entry. ARGV: holder, milliseconds of the lease, milliseconds to remember the fence. The
+ * fence, or nothing. It is the time in microseconds, so that it rises also over what Redis has forgotten, and higher than the
+ * last one and the entry's, so that it rises over a clock that was put back.
+ */
+export const lock = script(
+  3,
+  `
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
+local time = redis.call('TIME')
+local fence = time[1] * 1000000 + time[2]
+local function above(found)
+  local number = type(found) == 'string' and tonumber(found)
+  if number and number >= fence and number < 9007199254740991 then fence = number + 1 end
+end
+above(redis.pcall('GET', KEYS[2]))
+above(redis.pcall('HGET', KEYS[3], 'fence'))
+redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[3])
+return fence
+`
+)
+
+/** @internal KEYS: lock. ARGV: holder, milliseconds. 1 if it has the lock. */
+export const extend = script(
+  1,
+  `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+`
+)
+
+/** @internal KEYS: lock. ARGV: holder. */
+export const unlock = script(
+  1,
+  `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+`
+)
