@@ -210,7 +210,10 @@ describe("against oidc-provider with nonces demanded", () => {
           tokenEndpoint: server.tokenEndpoint,
           clientId: "worker",
           clientSecret: Redacted.make(secret),
-          dpop: true
+          dpop: true,
+          // The server answers a thousand one after another, which takes its time.
+          timeout: "1 minutes",
+          acquireTimeout: "1 minutes"
         })))
       }),
     60_000
