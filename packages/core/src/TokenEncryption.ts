@@ -14,7 +14,7 @@ import * as Redacted from "effect/Redacted"
 import { base64url } from "jose"
 import { found } from "./internal/problem.ts"
 import { EncryptionKeysInvalid } from "./OAuthError.ts"
-import { type Sealing, Signer } from "./Signer.ts"
+import { type Sealing, Signer, webCrypto } from "./Signer.ts"
 
 /**
  * Optional: without it, entries are written in clear.
@@ -74,16 +74,16 @@ const ringOf = (
 
 /**
  * Seals with the first key and opens with any: to rotate, put a new one in front, and take the old one out when what it has
- * sealed is gone.
+ * sealed is gone. By the `Signer` that is there when it is made, else by WebCrypto.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
   keys: ReadonlyArray<EncryptionKey>
-): Effect.Effect<TokenEncryption["Type"], EncryptionKeysInvalid, Signer> =>
+): Effect.Effect<TokenEncryption["Type"], EncryptionKeysInvalid> =>
   Effect.gen(function*() {
-    const signer = yield* Signer
+    const signer = Option.getOrElse(yield* Effect.serviceOption(Signer), () => webCrypto)
     const ring = yield* ringOf(signer, keys)
     const [newest] = ring
     const byId = new Map(ring.map((key) => [key.id, key]))
@@ -120,7 +120,7 @@ const headerOf = (sealed: string): { readonly kid: string; readonly entry: strin
  */
 export const layer = (
   keys: ReadonlyArray<EncryptionKey>
-): Layer.Layer<TokenEncryption, EncryptionKeysInvalid, Signer> => Layer.effect(TokenEncryption, make(keys))
+): Layer.Layer<TokenEncryption, EncryptionKeysInvalid> => Layer.effect(TokenEncryption, make(keys))
 
 const keysOf = (text: Redacted.Redacted<string>): ReadonlyArray<EncryptionKey> =>
   Redacted.value(text).split(/[\s,]+/).filter((part) => part !== "").map((part) => {
@@ -137,5 +137,5 @@ const keysOf = (text: Redacted.Redacted<string>): ReadonlyArray<EncryptionKey> =
  */
 export const layerConfig = (
   config: Config.Config<Redacted.Redacted<string>> = Config.redacted("TOKEN_ENCRYPTION_KEYS")
-): Layer.Layer<TokenEncryption, EncryptionKeysInvalid | ConfigError.ConfigError, Signer> =>
+): Layer.Layer<TokenEncryption, EncryptionKeysInvalid | ConfigError.ConfigError> =>
   Layer.effect(TokenEncryption, Effect.flatMap(config, (text) => make(keysOf(text))))

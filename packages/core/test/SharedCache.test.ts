@@ -435,9 +435,7 @@ describe("TokenEncryption", () => {
     id,
     key: Redacted.make(btoa(String.fromCharCode(...numbers(32, () => fill))).replaceAll("+", "-").replaceAll("/", "_"))
   })
-  const signerContext = Context.make(Signer.Signer, webCrypto)
-  const ring = (...keys: ReadonlyArray<TokenEncryption.EncryptionKey>) =>
-    Layer.orDie(Layer.provide(TokenEncryption.layer(keys), Layer.succeedContext(signerContext)))
+  const ring = (...keys: ReadonlyArray<TokenEncryption.EncryptionKey>) => Layer.orDie(TokenEncryption.layer(keys))
 
   const safeDecode = (part: string): string => {
     try {
@@ -512,10 +510,10 @@ describe("TokenEncryption", () => {
   it.effect("bad keys are all told of, and not shown", () =>
     Effect.gen(function*() {
       const bad = [{ id: "", key: Redacted.make("s3cret") }, key("x", 1), key("x", 2)]
-      const error = yield* Effect.flip(Effect.provide(TokenEncryption.make(bad), signerContext))
+      const error = yield* Effect.flip(TokenEncryption.make(bad))
       assert.strictEqual(error.problems.length, 3)
       assert.isFalse(error.message.includes("s3cret"))
-      const none = yield* Effect.flip(Effect.provide(TokenEncryption.make([]), signerContext))
+      const none = yield* Effect.flip(TokenEncryption.make([]))
       assert.include(none.message, "there is no key")
     }))
 })
