@@ -20,7 +20,6 @@ import type { TokenClient, TokenRequestParameters } from "@effect-oauth/core"
 import { webCrypto } from "@effect-oauth/core/Signer"
 import { assert, describe, it } from "@effect/vitest"
 import {
-  Context,
   Effect,
   Fiber,
   Layer,
