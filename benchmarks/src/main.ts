@@ -11,6 +11,8 @@ import * as CachedCall from "./cachedCall.ts"
 import * as CachedToken from "./cachedToken.ts"
 import * as DPoP from "./dpop.ts"
 import * as Loopback from "./loopback.ts"
+import * as ManyKeys from "./manyKeys.ts"
+import * as Sealing from "./sealing.ts"
 import * as ServerDown from "./serverDown.ts"
 import * as Stampede from "./stampede.ts"
 import { machine, type Row, table } from "./table.ts"
@@ -23,7 +25,9 @@ const groups: Readonly<Record<string, Effect.Effect<ReadonlyArray<Row>>>> = {
   dpop: DPoP.rows,
   stampede: Stampede.rows,
   unauthorized: Unauthorized.rows,
-  serverDown: ServerDown.rows
+  serverDown: ServerDown.rows,
+  sealing: Sealing.rows,
+  manyKeys: ManyKeys.rows
 }
 
 const wanted = process.argv.slice(2)

@@ -19,19 +19,7 @@ import {
 import type { TokenClient, TokenRequestParameters } from "@effect-oauth/core"
 import { webCrypto } from "@effect-oauth/core/Signer"
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Effect,
-  Fiber,
-  Layer,
-  Logger,
-  LogLevel,
-  Metric,
-  Option,
-  Redacted,
-  Ref,
-  Stream,
-  TestClock
-} from "effect"
+import { Effect, Fiber, Layer, Logger, LogLevel, Metric, Option, Redacted, Ref, Stream, TestClock } from "effect"
 import { createHash } from "node:crypto"
 import type { Seen, Stub } from "./support/StubServer.ts"
 import { json, options, stub, token } from "./support/StubServer.ts"
