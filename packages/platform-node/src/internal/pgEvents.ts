@@ -5,6 +5,7 @@
  * one alive. So there is a client for this alone, of the same configuration, whose sockets are watched; and when nothing was
  * heard for long a notification is sent, since a connection can be lost without a sign.
  */
+import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -27,7 +28,7 @@ export interface Options {
   readonly config: PgClient.PgClientConfig
   readonly channel: string
   /** Notifies the channel over another connection. */
-  readonly notify: (payload: string) => Effect.Effect<unknown, unknown>
+  readonly notify: (payload: string) => Effect.Effect<unknown, TokenStoreError>
   /** How long nothing is heard before a notification is sent. */
   readonly quiet: Duration.Duration
 }

@@ -8,6 +8,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 
 type Rows = ReadonlyArray<ReadonlyArray<unknown>>
 
@@ -44,6 +45,9 @@ const problemOf = (sqlError: SqlError): string => {
 /** Undone by Postgres because of others that ran at the same time. */
 const isPassing = (sqlError: SqlError): boolean => ["40001", "40P01"].includes(codeOf(sqlError))
 
+/** Nothing has been done, so it can be done again; for a second, since others do the same. */
+const again = Schedule.intersect(Schedule.jittered(Schedule.exponential("2 millis", 1.5)), Schedule.recurs(12))
+
 // A store's step is not part of a transaction that its caller has open on the same client: it would be undone with it, and
 // others would wait for it.
 const outsideTransactions = Effect.mapInputContext((context: Context.Context<never>) =>
@@ -53,7 +57,7 @@ const outsideTransactions = Effect.mapInputContext((context: Context.Context<nev
 /** @internal */
 export const make = (sql: PgClient.PgClient, timeout: Duration.Duration): Run => (operation, statement, parameters) =>
   outsideTransactions(sql.unsafe(statement, parameters).values).pipe(
-    Effect.retry({ times: 5, while: isPassing }),
+    Effect.retry({ schedule: again, while: isPassing }),
     // Giving up takes PgClient up to 5 seconds when Postgres does not answer; nobody has to wait for that.
     Effect.disconnect,
     // Also where the caller cannot be interrupted, the end of the time is the end.
