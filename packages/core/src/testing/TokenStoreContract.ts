@@ -303,7 +303,7 @@ export const cases: ReadonlyArray<Case> = [
       const fiber = yield* Effect.fork(
         store.withLock("a", {}, () => Effect.zipRight(Deferred.succeed(inside, undefined), Effect.never))
       )
-      yield* Deferred.await(inside)
+      yield* Effect.raceFirst(Deferred.await(inside), Fiber.join(fiber))
       yield* Fiber.interrupt(fiber)
       yield* free
     })),
@@ -316,7 +316,7 @@ export const cases: ReadonlyArray<Case> = [
           Deferred.succeed(inside, undefined),
           Effect.raceFirst(Effect.as(Effect.sleep("2500 millis"), "kept"), Effect.as(lost, "lost"))
         )))
-      yield* Deferred.await(inside)
+      yield* Effect.raceFirst(Deferred.await(inside), Fiber.join(holder))
       const got = yield* other.withLock("a", { wait: "2 seconds" }, () => Effect.void)
       yield* expectEqual("a lock that is kept", Option.isNone(got), true)
       yield* expectEqual("the holder", Option.getOrUndefined(yield* Fiber.join(holder)), "kept")

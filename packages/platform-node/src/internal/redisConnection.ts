@@ -19,8 +19,9 @@ export type Client = Redis | Cluster
 export const failure = (operation: string, problem: string): TokenStoreError =>
   new TokenStoreError({ store: "redis", operation, problem })
 
-/** @internal The words of Redis 6 are `ERR Error running script … -OOM command not allowed …`. */
+/** Of what fails in a script, some Redis say the code within `ERR Error running script …`, some none if it is not allowed. */
 const redisCode = (message: string): string => {
+  if (/^ERR The user executing the script can't/.test(message)) return "NOPERM"
   const inside = /-([A-Z]{2,20}) /.exec(message)?.[1]
   const code = /^([A-Z]{2,20}) /.exec(message)?.[1]
   return (code === "ERR" ? inside : undefined) ?? code ?? "an error"

@@ -2,6 +2,7 @@ import { Effect, type Scope } from "effect"
 import { Redis } from "ioredis"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { type AddressInfo, createServer } from "node:net"
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 /** Whether there is a redis-server on this machine; where there is none, its tests are skipped and say so. */
 export const available = spawnSync("redis-server", ["--version"]).status === 0
@@ -47,6 +48,18 @@ const end = (child: ChildProcess) =>
     child.on("exit", () => resume(Effect.void))
     child.kill("SIGKILL")
   })
+
+/** One that is all of a cluster, so that a command whose keys are on two nodes is refused. */
+export const startCluster: Effect.Effect<RedisServer, never, Scope.Scope> = Effect.gen(function*() {
+  const folder = yield* temporaryFolder
+  const server = yield* start("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--dir", folder)
+  yield* Effect.promise(() => server.admin.cluster("ADDSLOTSRANGE", 0, 16383))
+  yield* Effect.repeat(
+    Effect.zipRight(Effect.sleep("20 millis"), Effect.promise(() => server.admin.call("CLUSTER", "INFO"))),
+    { until: (info) => String(info).includes("cluster_state:ok") }
+  )
+  return server
+})
 
 /** A redis-server of the test's own, with nothing in it. */
 export const start = (...args: ReadonlyArray<string>): Effect.Effect<RedisServer, never, Scope.Scope> =>
