@@ -2,7 +2,7 @@ import { TokenStore } from "@effect-oauth/core"
 import * as TokenStoreContract from "@effect-oauth/core/testing/TokenStoreContract"
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Option, Stream, TestClock } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, Stream, TestClock } from "effect"
 import * as MemoryDriver from "../src/internal/memoryDriver.ts"
 
 const Store = TokenStore.TokenStore
@@ -61,6 +61,17 @@ describe("TokenStore", () => {
         assert.isFalse(error.message.includes("s3cret"))
       }).pipe(Effect.provide(KeyValueStore.layerMemory)))
   })
+
+  it.effect("tells a holder that the lease is over, also when the store does not answer", () =>
+    Effect.gen(function*() {
+      const driver = yield* MemoryDriver.make
+      const store = TokenStore.make({ ...driver, extend: () => Effect.never })
+      const holder = yield* Effect.fork(store.withLock("a", { lease: "15 seconds" }, ({ lost }) => lost))
+      yield* TestClock.adjust("14 seconds")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(holder)))
+      yield* TestClock.adjust("1 seconds")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(holder)))
+    }))
 
   // A suite that lets a bad store pass is worth nothing: each of these stores has one fault.
   describe.concurrent("the contract finds a store that", () => {

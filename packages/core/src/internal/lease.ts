@@ -45,7 +45,9 @@ const keep = (locks: Locks, key: string, holder: string, lease: Duration.Duratio
     for (;;) {
       yield* Effect.sleep(pause)
       const asked = yield* Clock.currentTimeMillis
-      const held = yield* Effect.option(locks.extend(key, holder, lease))
+      // A store that does not answer must not keep back that the lease is over.
+      const inTime = Effect.timeout(locks.extend(key, holder, lease), Duration.millis(end - asked))
+      const held = yield* Effect.option(inTime)
       if (Option.isSome(held)) {
         if (!held.value) return
         end = asked + Duration.toMillis(lease)
