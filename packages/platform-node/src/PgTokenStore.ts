@@ -82,7 +82,8 @@ export const migrate = (
     const tables = yield* tablesOf(options)
     const run = PgRun.make(yield* PgClient.PgClient, migrationTimeout)
     // To ask first lets a user without the privilege to create tables start where they are.
-    const rows = yield* run("migrate", PgTables.statements(tables).isMigrated, [tables.fences])
+    const { entries, fences, locks } = tables
+    const rows = yield* run("migrate", PgTables.statements(tables).isMigrated, [entries, fences, locks])
     if (rows.length === 0) yield* run("migrate", PgTables.migration(tables), [])
   })
 

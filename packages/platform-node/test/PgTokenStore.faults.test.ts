@@ -5,11 +5,13 @@ import { type OAuthError, TokenStore } from "@effect-oauth/core"
 import * as PgTokenStore from "@effect-oauth/platform-node/PgTokenStore"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Layer, Option, Schedule, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, Option, Schedule, Stream } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
+import { Socket } from "node:net"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import * as PgEvents from "../src/internal/pgEvents.ts"
 import { type Postgres, query, startPostgres } from "./support/postgres.ts"
 
 let postgres: Postgres
@@ -176,6 +178,39 @@ describe("PgTokenStore, when", () => {
         yield* events.until("Written working")
       }),
     60_000
+  )
+
+  it.scopedLive.skipIf(process.platform !== "linux")(
+    "Postgres hangs while a Layer ends, closes its sockets",
+    () =>
+      Effect.gen(function*() {
+        const client = Context.get(yield* Layer.build(PgClient.layer(postgres.config)), PgClient.PgClient)
+        const channel = newTable()
+        const sockets: Array<Socket> = []
+        const stream = () => {
+          const socket = new Socket()
+          sockets.push(socket)
+          return socket
+        }
+        yield* Effect.acquireRelease(Effect.void, () => Effect.promise(() => postgres.signal("SIGCONT")))
+        const ended = Effect.scoped(Effect.gen(function*() {
+          const events = yield* PgEvents.make({
+            config: { ...postgres.config, stream },
+            channel,
+            notify: (payload) => Effect.orDie(client`select pg_notify(${channel}, ${payload})`),
+            quiet: Duration.seconds(10)
+          })
+          const gap = yield* Deferred.make<void>()
+          yield* Effect.forkScoped(Stream.runForEach(events, () => Deferred.succeed(gap, undefined)))
+          yield* Deferred.await(gap)
+          yield* Effect.promise(() => postgres.signal("SIGSTOP"))
+        }))
+        const [elapsed] = yield* Effect.timed(ended)
+        assert.isAtLeast(sockets.length, 2)
+        assert.isTrue(sockets.every(({ destroyed }) => destroyed))
+        assert.isBelow(Duration.toMillis(elapsed), 5000)
+      }),
+    30_000
   )
 
   it.scopedLive(

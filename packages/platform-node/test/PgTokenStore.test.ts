@@ -6,11 +6,28 @@ import * as TokenStoreContract from "@effect-oauth/core/testing/TokenStoreContra
 import * as PgTokenStore from "@effect-oauth/platform-node/PgTokenStore"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Chunk, Context, Duration, Effect, Either, Fiber, Layer, Option, Redacted, type Scope, Stream } from "effect"
+import {
+  Chunk,
+  Context,
+  Duration,
+  Effect,
+  Either,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Redacted,
+  type Scope,
+  Stream,
+  TestClock
+} from "effect"
 import { spawnSync } from "node:child_process"
 import { inspect } from "node:util"
 import * as EventHub from "../src/internal/eventHub.ts"
 import * as PgEvents from "../src/internal/pgEvents.ts"
+import * as PgRun from "../src/internal/pgRun.ts"
+import * as PgSweeper from "../src/internal/pgSweeper.ts"
+import type * as PgTables from "../src/internal/pgTables.ts"
 import * as PgText from "../src/internal/pgText.ts"
 import { password, type Postgres, query, startPostgres } from "./support/postgres.ts"
 
@@ -108,6 +125,32 @@ describe("PgTokenStore", () => {
         assert.isTrue(Option.isSome(yield* sweeper.set("old", "2", { ...minute, fence: 6 })))
       }))
 
+    it.effect("are swept in batches until there are none, and that it fails is said once", () =>
+      Effect.gen(function*() {
+        const answers = [1000, 1000, 3, 0, "down", "down", 0, 0, "down"]
+        const asked: Array<unknown> = []
+        const warned: Array<unknown> = []
+        const run = (_: string, statement: string) =>
+          Effect.suspend(() => {
+            const answer = answers[asked.length] ?? 0
+            asked.push(statement)
+            return typeof answer === "string"
+              ? Effect.fail(PgRun.error("sweep", answer))
+              : Effect.succeed(Array(answer))
+          })
+        const statements = { sweep: ["entries", "locks"] } as PgTables.Statements
+        yield* PgSweeper.sweep(run, statements, Duration.minutes(1)).pipe(
+          Effect.provide(Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => warned.push(message)))),
+          Effect.fork
+        )
+        yield* TestClock.adjust("29 seconds")
+        assert.strictEqual(asked.length, 0)
+        yield* TestClock.adjust("61 seconds")
+        assert.deepEqual(asked.slice(0, 4), ["entries", "entries", "entries", "locks"])
+        yield* TestClock.adjust("10 minutes")
+        assert.deepEqual(warned.map(String), Array(2).fill("token store postgres, sweep: down"))
+      }))
+
     it.scopedLive("live for a century at most, and are not part of a serializable conflict", () =>
       Effect.gen(function*() {
         const table = newTable()
@@ -136,9 +179,12 @@ describe("PgTokenStore", () => {
           concurrency: "unbounded"
         })
         for (const [index, store] of stores.entries()) yield* store.set(`${index}`, "1", minute)
-        yield* open({ table })
+        const again = yield* open({ table })
         const rows = yield* see(`select count(*)::int as count from "Auth"."${table.slice(5)}"`)
         assert.strictEqual(rows[0]?.count, 8)
+        yield* see(`drop table "Auth"."${table.slice(5)}"`)
+        yield* open({ table })
+        assert.isTrue(Option.isNone(yield* again.get("1")))
       }))
 
     it.scopedLive("can be run by other means, for a user who must not create tables", () =>
@@ -231,6 +277,25 @@ describe("PgTokenStore", () => {
         assert.isTrue(yield* store.remove("a"))
       }))
   })
+
+  it.scopedLive("locks are their holder's, for as long as the lease is", () =>
+    Effect.gen(function*() {
+      const driver = yield* Effect.provide(
+        PgTokenStore.make({ table: newTable() }),
+        yield* Layer.build(PgClient.layer(postgres.config))
+      )
+      const minutes = Duration.minutes(1)
+      yield* driver.lock("a", "first", Duration.millis(1))
+      yield* Effect.sleep(20)
+      assert.isFalse(yield* driver.extend("a", "first", minutes))
+      assert.deepEqual(yield* driver.lock("a", "second", minutes), Option.some(2))
+      assert.isFalse(yield* driver.extend("a", "first", minutes))
+      yield* driver.unlock("a", "first")
+      assert.deepEqual(yield* driver.lock("a", "first", minutes), Option.none())
+      assert.isTrue(yield* driver.extend("a", "second", Duration.millis(1)))
+      yield* Effect.sleep(20)
+      assert.deepEqual(yield* driver.lock("a", "first", minutes), Option.some(3))
+    }))
 
   describe.concurrent("events", () => {
     it.scopedLive("come from the channel of the options; a long key is a gap", () =>

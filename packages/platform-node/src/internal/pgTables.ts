@@ -47,8 +47,7 @@ export const tables = (table: string, channel: string | undefined): Either.Eithe
 const migrationLock = "7311642053889465001"
 
 /**
- * @internal Safe to run again, and by many at once: IF NOT EXISTS alone lets two of them collide. The sequence comes last, so
- * where it is, all is.
+ * @internal Safe to run again, and by many at once: IF NOT EXISTS alone lets two of them collide.
  */
 export const migration = ({ entries, expiresIndex, fences, locks, tagsIndex }: Tables): string =>
   `select pg_advisory_xact_lock(${migrationLock});
@@ -132,7 +131,7 @@ returning 1`,
 
   notify: "select pg_notify($1, $2)",
 
-  isMigrated: "select 1 where to_regclass($1) is not null",
+  isMigrated: "select 1 where num_nulls(to_regclass($1), to_regclass($2), to_regclass($3)) = 0",
 
   // By the statement's time, for which there can be an index scan.
   sweep: [entries, locks].map((table) =>
