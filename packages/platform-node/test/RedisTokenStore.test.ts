@@ -218,10 +218,15 @@ describe.skipIf(!RedisServer.available)("RedisTokenStore", () => {
 
       it.scoped("go by their tag, a thousand of them too, but not those that were written again without it", () =>
         Effect.gen(function*() {
-          const store = yield* open()
+          const prefix = `${randomUUID()}:`
+          const store = yield* open({ prefix })
           const keys = Array.from({ length: 1000 }, (_, index) => `k${index}`)
+          const set = `${prefix}{t}:tag`
           yield* Effect.forEach(keys, (key) => store.set(key, "1", { ...minute, tags: ["t"] }), { concurrency: 100 })
+          const members = yield* admin((redis) => redis.zrange(set, 0, -1))
           yield* Effect.forEach(keys.slice(0, 10), (key) => store.set(key, "2", minute))
+          // As if it had not come to forgetting what was written over.
+          yield* admin((redis) => redis.zadd(set, ...members.flatMap((member) => [2 ** 42, member])))
           yield* store.removeByTag("t")
           const left = yield* Effect.filter(keys, (key) => Effect.map(store.get(key), Option.isSome), {
             concurrency: 100
@@ -436,12 +441,17 @@ describe.skipIf(!RedisServer.available)("RedisTokenStore", () => {
         const store = yield* open()
         yield* store.set("the-key", "1", minute)
         yield* admin((redis) => redis.replicaof("127.0.0.1", 1))
+        const connections = admin((redis) =>
+          redis.info("stats").then((text) => Number(/total_connections_received:(\d+)/.exec(text)![1]))
+        )
+        const before = yield* connections
         for (const name of ["set", "remove", "lock"] as const) {
           yield* expectProblem(store, "Redis answered READONLY", [name])
           // It connects anew, to where the name leads now.
           yield* Effect.sleep("300 millis")
         }
         assert.strictEqual(yield* valueOf(store, "the-key"), "1")
+        assert.isAtLeast(yield* connections, before + 3)
         yield* admin((redis) => redis.replicaof("NO", "ONE"))
         yield* Effect.sleep("300 millis")
         assert.isTrue(yield* store.remove("the-key"))

@@ -17,7 +17,7 @@ const makeVersion = (): string => randomBytes(12).toString("base64url")
 const versionLength = 16
 
 /** How long a fence is remembered that no entry has; it is the time, so this is for clocks that are put back. */
-const fenceMillis = `${Duration.toMillis("1 days")}`
+const fenceMillis = Duration.toMillis("1 hours")
 
 /** By this much the sets of tags outlive their entries, which are written after them. */
 const indexMillis = 60_000
@@ -188,7 +188,7 @@ export const make = (
         keys.entry(key),
         holder,
         `${wholeMillis(lease)}`,
-        fenceMillis
+        `${Math.max(wholeMillis(lease), fenceMillis)}`
       ).pipe(Effect.map((fence) => Option.map(Option.fromNullable(fence), Number))),
 
     extend: (key, holder, lease) =>
