@@ -19,7 +19,21 @@ import {
 import type { TokenClient, TokenRequestParameters } from "@effect-oauth/core"
 import { webCrypto } from "@effect-oauth/core/Signer"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Logger, LogLevel, Metric, Option, Redacted, Ref, Stream, TestClock } from "effect"
+import {
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  Metric,
+  Option,
+  PubSub,
+  Redacted,
+  Ref,
+  Stream,
+  TestClock
+} from "effect"
 import { createHash } from "node:crypto"
 import type { Seen, Stub } from "./support/StubServer.ts"
 import { json, options, stub, token } from "./support/StubServer.ts"
@@ -362,6 +376,144 @@ describe("a store that is a burden", () => {
       const asked = yield* calls
       yield* Effect.forEach(numbers(50, (index) => index), (index) => one.get({ partition: `${index}` }))
       assert.strictEqual(yield* calls, asked)
+    }))
+
+  it.scoped("can be read and not be written to: the log says so once, and once that it is over", () => {
+    const { layer, lines } = logged()
+    return Effect.gen(function*() {
+      const memory = yield* TokenStore.makeMemory
+      let isFull = true
+      const unlessFull = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+        Effect.suspend((): Effect.Effect<A, E | OAuthError.TokenStoreError, R> => isFull ? down : effect)
+      const store: Store = {
+        ...memory,
+        set: (...args) => unlessFull(memory.set(...args)),
+        withLock: (...args) => unlessFull(memory.withLock(...args))
+      }
+      const one = yield* start({ store, server: counting() })
+      for (const partition of ["a", "b", "c"]) {
+        yield* one.get({ partition })
+        yield* TestClock.adjust("10 seconds")
+      }
+      assert.strictEqual(lines.length, 1, lines.join("\n"))
+      isFull = false
+      yield* one.get({ partition: "d" })
+      yield* one.get({ partition: "e" })
+      assert.strictEqual(lines.length, 2, lines.join("\n"))
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.scoped("fails while the server is asked under its lock: one time-out, and nobody says that it is back", () => {
+    const { layer, lines } = logged()
+    return Effect.gen(function*() {
+      const { memory, store } = yield* faulty
+      const hangs = yield* Ref.make(false)
+      const unlessHanging = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+        Effect.flatMap(Ref.get(hangs), (now) => now ? Effect.never : effect)
+      const hanging: Store = {
+        ...store,
+        set: (...args) => unlessHanging(memory.set(...args)),
+        withLock: (key, options, use) => Effect.zipLeft(memory.withLock(key, options, use), unlessHanging(Effect.void))
+      }
+      const server = counting((number) => Effect.delay(Effect.succeed(token(number)), "3 seconds"))
+      const one = yield* start({ store: hanging, server })
+      const call = yield* Effect.fork(one.get())
+      yield* TestClock.adjust("1 seconds")
+      yield* Ref.set(hangs, true)
+      yield* TestClock.adjust("2 seconds")
+      yield* TestClock.adjust("500 millis")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(call)), "3 seconds of the server, half a second of the store")
+      yield* TestClock.adjust("1 minutes")
+      assert.strictEqual(lines.length, 1, lines.join("\n"))
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.scoped("fails before a server that is slow is asked: it is not waited for a second time", () =>
+    Effect.gen(function*() {
+      const { make, store } = yield* faulty
+      const server = counting((number) => Effect.delay(Effect.succeed(token(number)), "3 seconds"))
+      const one = yield* start({ store, server })
+      yield* make(Effect.never)
+      const call = yield* Effect.fork(one.get())
+      yield* TestClock.adjust("500 millis")
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(call)))
+    }))
+
+  it.scoped("is given its lock back also where the server has failed after a while, and where nobody waits any more", () =>
+    Effect.gen(function*() {
+      const store = yield* TokenStore.makeMemory
+      const server = counting(() =>
+        Effect.delay(Effect.succeed(json({ error: "invalid_scope" }, { status: 400 })), "3 seconds")
+      )
+      const one = yield* start({ store, server, more: TokenCacheKey.layer(() => "k") })
+      const isFree = Effect.map(store.withLock("k", { wait: 0 }, () => Effect.void), Option.isSome)
+      for (const leaves of [false, true]) {
+        const call = yield* Effect.fork(one.get())
+        yield* TestClock.adjust("2 seconds")
+        assert.isFalse(yield* isFree)
+        if (leaves) yield* Fiber.interrupt(call)
+        else yield* TestClock.adjust("1 seconds")
+        assert.isTrue(Exit.isFailure(yield* Fiber.await(call)))
+        yield* settled
+        assert.isTrue(yield* isFree)
+        yield* TestClock.adjust("1 minutes")
+      }
+    }))
+
+  it.scoped("dies where a lock is asked for: the token comes all the same, and is kept", () =>
+    Effect.gen(function*() {
+      const memory = yield* TokenStore.makeMemory
+      const store: Store = { ...memory, withLock: () => Effect.dieMessage("s3cret") }
+      const one = yield* start({ store, server: counting() })
+      assert.strictEqual(yield* one.get(), "token-1")
+      assert.strictEqual(yield* one.get(), "token-1")
+    }))
+
+  it.scoped("has many callers when it fails: it is left alone for a second, not for half a minute", () => {
+    const { layer, lines } = logged()
+    return Effect.gen(function*() {
+      const { make, store } = yield* faulty
+      const one = yield* start({ store, server: counting() })
+      yield* make(Effect.never)
+      const calls = yield* Effect.fork(Effect.all(
+        numbers(50, (index) => one.get({ partition: `${index}` })),
+        { concurrency: "unbounded" }
+      ))
+      yield* TestClock.adjust("500 millis")
+      yield* Fiber.join(calls)
+      yield* make(Effect.void)
+      yield* TestClock.adjust("1 seconds")
+      yield* one.get({ partition: "after" })
+      assert.strictEqual(lines.filter((line) => line.includes("shared again")).length, 1, lines.join("\n"))
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.scoped("cannot be asked after a gap: tokens that are fresh stay, and it is asked later", () =>
+    Effect.gen(function*() {
+      const { make, memory, store } = yield* faulty
+      const gaps = yield* PubSub.unbounded<TokenStore.TokenStoreEvent>()
+      const server = counting()
+      const one = yield* start({ store: { ...store, events: Stream.fromPubSub(gaps) }, server })
+      const other = yield* start({ store: memory, server })
+      yield* settled
+      assert.deepStrictEqual(yield* Effect.all([one.get(), other.get()]), ["token-1", "token-1"])
+      yield* make(down)
+      yield* TestClock.adjust("1 seconds")
+      yield* PubSub.publish(gaps, { _tag: "Gap" })
+      yield* settled
+      assert.strictEqual(yield* one.get(), "token-1")
+      yield* settled
+      assert.strictEqual(yield* one.get(), "token-1")
+      assert.strictEqual(server.seen.length, 1)
+
+      yield* make(Effect.void)
+      yield* other.get({ forceRenewal: true })
+      yield* TestClock.adjust("11 seconds")
+      yield* one.get()
+      yield* settled
+      assert.strictEqual(yield* one.get(), "token-2")
+      assert.strictEqual(server.seen.length, 2)
     }))
 
   it.scoped("has something that cannot be read: nothing found", () =>

@@ -79,9 +79,14 @@ export const make = ({ airport, byEntry, lockWait, log, shared }: Services) => {
 
   const succeeded = (
     { background, request, slot }: Departure,
-    { fromServer, token, version }: SharedAcquisition.Acquired,
+    { fromServer, token, unsure = false, version }: SharedAcquisition.Acquired,
     flight: { readonly number: number; readonly epoch: number; readonly jitter: number }
   ): Effect.Effect<void> => {
+    // What is held stays, and the store is asked again when it is looked at next.
+    if (unsure) {
+      slot.outdated = true
+      return Effect.void
+    }
     const isNewest = slot.held === undefined || slot.held.number < flight.number
     // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
     if (slot.epoch === flight.epoch && isNewest) {

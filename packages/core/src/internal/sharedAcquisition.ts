@@ -31,6 +31,8 @@ export interface Acquired {
   readonly token: AccessToken
   readonly version: string | undefined
   readonly fromServer: boolean
+  /** The store could not be asked: it may have a newer one. */
+  readonly unsure?: boolean
 }
 
 /** @internal */
@@ -74,6 +76,16 @@ export const acquire = (options: Options): Acquisition =>
       usable: usable(found, now)
     }))
 
+    /**
+     * What is here already, if it is good for long: nobody has refused it, so that a store which cannot be asked what others
+     * have is no reason to ask the server.
+     */
+    const goodEnough = (now: number): Acquired | undefined => {
+      if (want._tag !== "any" || meanwhile === undefined) return undefined
+      const held = Slot.hold(meanwhile.token, request, 0, 1)
+      return held !== undefined && now < held.freshUntil ? { ...meanwhile, unsure: true } : undefined
+    }
+
     /** What came from the server, in the store too, unless there is something newer. */
     const keep = (token: AccessToken, over: string | null | undefined, fence: number | undefined): Acquisition =>
       Effect.gen(function*() {
@@ -89,14 +101,18 @@ export const acquire = (options: Options): Acquisition =>
     const askServer = (over: string | null | undefined, lock: Lock | undefined): Acquisition =>
       Effect.flatMap(request.acquire({ retries }), (token) => keep(token, over, lock?.fence))
 
+    /** The store has had its time, and is not waited for a second time. */
+    const withoutStore: Acquisition = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const here = goodEnough(now)
+      return here === undefined ? fromServer(request, { retries }) : Effect.succeed(here)
+    })
+
     /** Somebody may have been here between the look and the lock. */
     const underLock = (lock: Lock | undefined): Acquisition =>
-      lock === undefined
-        ? askServer(undefined, undefined)
-        : Effect.flatMap(
-          look,
-          ({ found, usable }) => usable === undefined ? askServer(found.version, lock) : Effect.succeed(usable)
-        )
+      lock === undefined ? withoutStore : Effect.flatMap(look, ({ found, usable }) => {
+        if (usable !== undefined) return Effect.succeed(usable)
+        return found.isKnown ? askServer(found.version, lock) : withoutStore
+      })
 
     /** While another process asks, its answer is waited for; if none comes in time, this process asks as well. */
     const shareOne = (until: number, pause: number): Acquisition =>

@@ -7,6 +7,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
@@ -19,6 +20,8 @@ import type { Lock, TokenStore, TokenStoreEvent } from "../TokenStore.ts"
 
 /** @internal What the store has: its version, and the token unless it cannot be read. */
 export interface Found {
+  /** Whether the store has said so: if not, it is not known what it has. */
+  readonly isKnown: boolean
   readonly version: string | null
   readonly token: AccessToken | undefined
 }
@@ -58,7 +61,8 @@ const Text = Schema.parseJson(AccessToken)
 const encode = Schema.encode(Text)
 const decode = Schema.decodeUnknownEither(Text)
 
-const nothing: Found = { version: null, token: undefined }
+const nothing: Found = { isKnown: true, version: null, token: undefined }
+const unknown: Found = { isKnown: false, version: null, token: undefined }
 
 const everything = "all"
 const tagOf = (clientName: string): string => `client:${clientName}`
@@ -69,26 +73,40 @@ export const clientOf = (tag: string): string | undefined | null =>
 
 const longestPause = 30_000
 
+/** A store that is full, or a replica by now, can be read and not be written to. */
+type Kind = "read" | "write"
+
 /** Whether the store may be asked; two changes of state, each told once. */
 const makeBreaker = (log: Log) => {
-  let failures = 0
-  let closedUntil = 0
+  const states: Record<Kind, { failures: number; failedAt: number; pausedUntil: number }> = {
+    read: { failures: 0, failedAt: 0, pausedUntil: 0 },
+    write: { failures: 0, failedAt: 0, pausedUntil: 0 }
+  }
+  const isFailing = () => states.read.failures + states.write.failures > 0
   return {
-    isOpen: (now: number) => now < closedUntil,
-    failed: (now: number, error: TokenStoreError) => {
-      const isNews = failures === 0
-      closedUntil = now + Math.min(1000 * 2 ** failures, longestPause)
-      failures = Math.min(failures + 1, 10)
+    isFailing,
+    // What cannot be read is not written to either.
+    isOpen: (kind: Kind, now: number) =>
+      now < states.read.pausedUntil || (kind === "write" && now < states.write.pausedUntil),
+    failed: (kind: Kind, began: number, now: number, error: TokenStoreError) => {
+      const state = states[kind]
+      const isNews = !isFailing()
+      // Those that were under way when another one failed say nothing that is not known.
+      if (state.failures === 0 || began > state.failedAt) {
+        state.pausedUntil = now + Math.min(1000 * 2 ** state.failures, longestPause)
+        state.failures = Math.min(state.failures + 1, 10)
+        state.failedAt = now
+      }
       return isNews
         ? log.warning(undefined, `${error.message}: tokens are shared with no other process until it is back`)
         : Effect.void
     },
-    succeeded: Effect.suspend(() => {
-      if (failures === 0) return Effect.void
-      failures = 0
-      closedUntil = 0
-      return log.warning(undefined, "the token store is back: tokens are shared again")
-    })
+    succeeded: (kind: Kind) =>
+      Effect.suspend(() => {
+        if (states[kind].failures === 0) return Effect.void
+        states[kind] = { failures: 0, failedAt: 0, pausedUntil: 0 }
+        return isFailing() ? Effect.void : log.warning(undefined, "the token store is back: tokens are shared again")
+      })
   }
 }
 
@@ -107,31 +125,35 @@ export const make = (
   const broken = (operation: string) =>
     new TokenStoreError({ store: "shared", operation, problem: "it broke off with a defect" })
 
-  /** What the store says, or `otherwise` where it is left alone or fails. */
+  /** What the store says, or `otherwise` where it is left alone or fails. Who succeeds says so by himself. */
   const guarded = <A, E>(
+    kind: Kind,
     effect: Effect.Effect<A, E | TokenStoreError>,
     otherwise: Effect.Effect<A, E>
   ): Effect.Effect<A, E> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (breaker.isOpen(now)) return otherwise
-      return effect.pipe(
-        Effect.zipLeft(breaker.succeeded),
-        Effect.catchAll((error) =>
-          error instanceof TokenStoreError
-            ? Clock.currentTimeMillis.pipe(
-              Effect.flatMap((later) => breaker.failed(later, error)),
-              Effect.zipRight(otherwise)
-            )
-            : Effect.fail(error)
-        )
-      )
+    Effect.flatMap(Clock.currentTimeMillis, (began) => {
+      if (breaker.isOpen(kind, began)) return otherwise
+      return Effect.catchAll(effect, (error) =>
+        error instanceof TokenStoreError
+          ? Clock.currentTimeMillis.pipe(
+            Effect.flatMap((now) => breaker.failed(kind, began, now, error)),
+            Effect.zipRight(otherwise)
+          )
+          : Effect.fail(error))
     })
 
-  const quick = <A>(operation: string, effect: Effect.Effect<A, TokenStoreError>, otherwise: A): Effect.Effect<A> =>
+  const quick = <A>(
+    kind: Kind,
+    operation: string,
+    effect: Effect.Effect<A, TokenStoreError>,
+    otherwise: A
+  ): Effect.Effect<A> =>
     guarded<A, never>(
+      kind,
       Effect.suspend(() => effect).pipe(
         Effect.catchAllDefect(() => Effect.fail(broken(operation))),
-        Effect.timeoutFail({ duration: timeout, onTimeout: () => tooSlow(operation) })
+        Effect.timeoutFail({ duration: timeout, onTimeout: () => tooSlow(operation) }),
+        Effect.zipLeft(breaker.succeeded(kind))
       ),
       Effect.succeed(otherwise)
     )
@@ -152,47 +174,77 @@ export const make = (
 
   return {
     read: (key) =>
-      Effect.flatMap(quick("get", store.get(key), Option.none()), (stored) => {
+      Effect.flatMap(quick("read", "get", Effect.asSome(store.get(key)), Option.none()), (answer) => {
+        const stored = Option.flatten(answer)
         if (Option.isNone(stored)) {
           OAuthMetrics.count(OAuthMetrics.sharedMiss)
-          return Effect.succeed(nothing)
+          return Effect.succeed(Option.isSome(answer) ? nothing : unknown)
         }
         const { value, version } = stored.value
         return Effect.map(opened(key, value), (token) => {
           OAuthMetrics.count(token === undefined ? OAuthMetrics.sharedMiss : OAuthMetrics.sharedHit)
-          return { version, token }
+          return { isKnown: true, version, token }
         })
       }),
 
     write: (key, { clientName, fence, over, timeToLive, token }) =>
       Effect.flatMap(sealed(key, token), (value) =>
         quick(
+          "write",
           "set",
           store.set(key, value, { timeToLive, fence, ifVersion: over, tags: [everything, tagOf(clientName)] }),
           Option.none()
         )),
 
-    remove: (key) => Effect.asVoid(quick("remove", store.remove(key), false)),
+    remove: (key) => Effect.asVoid(quick("write", "remove", store.remove(key), false)),
 
     removeAll: (clientName) =>
-      quick("removeByTag", store.removeByTag(clientName === undefined ? everything : tagOf(clientName)), undefined),
+      quick(
+        "write",
+        "removeByTag",
+        store.removeByTag(clientName === undefined ? everything : tagOf(clientName)),
+        undefined
+      ),
 
     exclusively: <A, E>(key: string, use: (lock: Lock | undefined) => Effect.Effect<A, E>) =>
-      Effect.flatMap(Deferred.make<void>(), (entered) => {
+      Effect.flatMap(Deferred.make<A, E>(), (done) => {
         let inside = false
-        const locked = store.withLock(key, { lease, wait: 0 }, (lock) => {
-          inside = true
-          return Effect.zipRight(Deferred.succeed(entered, undefined), use(lock))
-        })
+        let ended = false
+        const locked = Effect.suspend(() =>
+          store.withLock(key, { lease, wait: 0 }, (lock) => {
+            inside = true
+            return breaker.succeeded("write").pipe(
+              Effect.zipRight(use(lock)),
+              Effect.onExit((exit) => {
+                ended = true
+                return Deferred.done(done, exit)
+              })
+            )
+          })
+        ).pipe(
+          Effect.tap((had) => Option.isNone(had) ? breaker.succeeded("write") : Effect.void),
+          Effect.catchAllDefect((defect) => inside ? Effect.die(defect) : Effect.fail(broken("lock")))
+        )
+        // What has been done under the lock does not wait for a store that fails to take the lock back.
+        const unlocked = Effect.suspend(() => breaker.isFailing() ? Effect.void : Effect.sleep(timeout))
         // The time-out is for the store, not for what is done under its lock.
         const late = Effect.zipRight(
           Effect.sleep(timeout),
-          Effect.suspend(() => inside ? Effect.never : Effect.fail(tooSlow("lock")))
+          Effect.suspend((): Effect.Effect<Option.Option<A>, E | TokenStoreError> =>
+            inside
+              ? Effect.asSome(Effect.flatten(Effect.zipLeft(Effect.exit(Deferred.await(done)), unlocked)))
+              : Effect.fail(tooSlow("lock"))
+          )
         )
-        return guarded<Option.Option<A>, E>(
-          Effect.raceFirst(locked, late),
-          Effect.suspend(() => Effect.asSome(use(undefined)))
+        const first = Effect.uninterruptibleMask((restore) =>
+          Effect.flatMap(Effect.forkDaemon(Effect.interruptible(locked)), (fiber) =>
+            Effect.onExit(
+              restore(Effect.raceFirst(Fiber.join(fiber), late)),
+              // Giving the lock back goes on by itself, for a second at most.
+              () => ended ? Effect.void : inside ? Fiber.interrupt(fiber) : Fiber.interruptFork(fiber)
+            ))
         )
+        return guarded<Option.Option<A>, E>("write", first, Effect.suspend(() => Effect.asSome(use(undefined))))
       }),
 
     events: store.events
