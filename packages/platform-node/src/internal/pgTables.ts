@@ -117,8 +117,11 @@ returning pg_notify($3, $4)`,
 )
 select pg_notify($2, $3)`,
 
-  // The fence is drawn when the row is ours: drawn before, it could be lower than that of a holder in between.
-  lock: `insert into ${locks} as l (key, holder, expires_at) values ($1, $2, ${inMillis("$3")})
+  // Who only waits writes nothing, by the first condition; the second one decides. The fence is drawn when the row is ours:
+  // drawn before, it could be lower than that of a holder in between.
+  lock: `insert into ${locks} as l (key, holder, expires_at)
+select $1, $2, ${inMillis("$3")}
+where not exists (select from ${locks} where key = $1 and expires_at > clock_timestamp())
 on conflict (key) do update set holder = $2, expires_at = ${inMillis("$3")}
 where l.expires_at <= clock_timestamp()
 returning nextval('${fences}')::text`,

@@ -74,6 +74,8 @@ export const startPostgres = async (): Promise<Postgres> => {
       running().kill(signal)
     },
     end: async () => {
+      // A test that was given up may have left it stopped.
+      running().kill("SIGCONT")
       await postgres.stop()
       await fs.rm(databaseDir, { recursive: true, force: true })
     }
