@@ -8,8 +8,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as BoundedMap from "./internal/boundedMap.ts"
 import { currentTimeMillis } from "./internal/clock.ts"
+import * as StoreGuard from "./internal/storeGuard.ts"
+import * as OAuthLogging from "./OAuthLogging.ts"
+import { TokenStore } from "./TokenStore.ts"
 
 /**
  * Who wants the nonce. The nonces of an authorization server and of an API are apart, even on one origin.
@@ -91,3 +96,64 @@ export const make = (options: Options = {}): DPoPNonceStore["Type"] => {
  * @category layers
  */
 export const layer = (options?: Options): Layer.Layer<DPoPNonceStore> => Layer.sync(DPoPNonceStore, () => make(options))
+
+/** Nonces that change with every answer are written this often. */
+const writeEvery = Duration.seconds(1)
+
+const timeout = Duration.millis(500)
+
+/**
+ * Shared by all processes through the `TokenStore`, with the memory of this one in front: a process that starts, or one that
+ * calls a server for the first time, begins with the newest nonce that another one was given. What is new here is written
+ * within a second, in the background.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeShared = (
+  options: Options = {}
+): Effect.Effect<DPoPNonceStore["Type"], never, TokenStore | Scope.Scope> =>
+  Effect.gen(function*() {
+    const store = yield* TokenStore
+    const memory = make(options)
+    const timeToLive = Duration.decode(options.timeToLive ?? "1 hour")
+    const { quick } = StoreGuard.make(yield* OAuthLogging.make, timeout, {
+      down: "nonces are shared with no other process until it is back",
+      up: "nonces are shared again"
+    })
+    const keyOf = ({ origin, role }: Server) => `nonce:${role}:${origin}`
+    const unwritten = new Map<string, string>()
+
+    const write = Effect.suspend(() => {
+      const nonces = [...unwritten]
+      unwritten.clear()
+      return Effect.forEach(
+        nonces,
+        ([key, nonce]) => quick("write", "set", store.set(key, nonce, { timeToLive }), Option.none()),
+        { discard: true }
+      )
+    })
+    yield* Effect.forkScoped(Effect.repeat(write, Schedule.spaced(writeEvery)))
+
+    const look = (server: Server) =>
+      quick("read", "get", store.get(keyOf(server)), Option.none()).pipe(
+        Effect.map(Option.map(({ value }) => value)),
+        Effect.tap((nonce) => Option.isSome(nonce) ? memory.set(server, nonce.value) : Effect.void)
+      )
+
+    return {
+      get: (server) =>
+        Effect.flatMap(memory.get(server), (nonce) => Option.isSome(nonce) ? Effect.succeed(nonce) : look(server)),
+      set: (server, nonce) => {
+        unwritten.set(keyOf(server), nonce)
+        return memory.set(server, nonce)
+      }
+    }
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerShared = (options?: Options): Layer.Layer<DPoPNonceStore, never, TokenStore> =>
+  Layer.scoped(DPoPNonceStore, makeShared(options))

@@ -27,8 +27,10 @@ import * as ProofMemory from "./internal/proofMemory.ts"
 import { normalize, pathOf } from "./internal/targetUri.ts"
 import * as VerificationKeys from "./internal/verificationKeys.ts"
 import * as VerifierSettings from "./internal/verifierSettings.ts"
+import * as OAuthLogging from "./OAuthLogging.ts"
 import { Signer } from "./Signer.ts"
 import type { Algorithm } from "./SigningKey.ts"
+import { TokenStore } from "./TokenStore.ts"
 
 /**
  * What is verified: an `HttpServerRequest` is one. Of the URL only the path counts, see `Options.publicUrl`. `originalUrl`
@@ -223,7 +225,7 @@ export interface Options {
 export class DPoPVerifier extends Context.Tag("@effect-oauth/core/DPoPVerifier")<DPoPVerifier, {
   /**
    * Every check of RFC 9449 section 4.3, and that the proof was not accepted before (section 11.1). Of requests with the same
-   * proof exactly one passes; processes do not tell each other.
+   * proof exactly one passes, in this process, or in all that share the `TokenStore` that was there when this was made.
    *
    * With a token, the request must have brought it as `Authorization: DPoP`, the proof must be made for it, and its key be
    * the one that the token is bound to. Without one it is the check of an endpoint that gives tokens (section 5).
@@ -376,7 +378,7 @@ const makeWith = (
 }
 
 /**
- * A verifier with a memory of its own.
+ * A verifier with a memory of its own, and, if there is a `TokenStore`, one that it shares with other processes.
  *
  * @since 0.1.0
  * @category constructors
@@ -388,7 +390,11 @@ export const make = (options: Options): Effect.Effect<DPoPVerifier["Type"], DPoP
     const nonces = settings.nonces === undefined
       ? undefined
       : yield* Nonces.make(settings.nonces.secret ?? Redacted.make(signer.random(32)), settings.nonces.rotateAfter)
-    return makeWith(settings, signer, ProofMemory.make(settings.replayCapacity), nonces)
+    const own = ProofMemory.make(settings.replayCapacity)
+    const store = yield* Effect.serviceOption(TokenStore)
+    const log = yield* OAuthLogging.make
+    const memory = Option.isNone(store) ? own : ProofMemory.shared(own, store.value, log, signer)
+    return makeWith(settings, signer, memory, nonces)
   })
 
 /**

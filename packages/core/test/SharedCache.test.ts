@@ -5,6 +5,8 @@ import {
   AccessTokenHttpClient,
   ClientCredentialsTokenManager,
   DPoPKeyStore,
+  DPoPNonceStore,
+  DPoPVerifier,
   OAuth,
   OAuthError,
   OAuthMetrics,
@@ -18,6 +20,7 @@ import {
 } from "@effect-oauth/core"
 import type { TokenClient, TokenRequestParameters } from "@effect-oauth/core"
 import { webCrypto } from "@effect-oauth/core/Signer"
+import * as Headers from "@effect/platform/Headers"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Effect,
@@ -654,5 +657,68 @@ describe("TokenEncryption", () => {
       assert.isFalse(error.message.includes("s3cret"))
       const none = yield* Effect.flip(TokenEncryption.make([]))
       assert.include(none.message, "there is no key")
+    }))
+})
+
+describe("what DPoP shares through the store", () => {
+  const server: DPoPNonceStore.Server = { role: "resourceServer", origin: "https://api.test" }
+
+  it.scoped("nonces: another process begins with the newest, each writes at most once a second", () =>
+    Effect.gen(function*() {
+      const memory = yield* TokenStore.makeMemory
+      let writes = 0
+      const store: Store = { ...memory, set: (...args) => Effect.suspend(() => (writes++, memory.set(...args))) }
+      const open = Effect.provideService(DPoPNonceStore.makeShared(), TokenStore.TokenStore, store)
+      const one = yield* open
+      for (const nonce of ["n-1", "n-2", "n-3"]) yield* one.set(server, nonce)
+      assert.deepStrictEqual(yield* one.get(server), Option.some("n-3"))
+      yield* TestClock.adjust("1 seconds")
+      assert.strictEqual(writes, 1)
+      const other = yield* open
+      assert.deepStrictEqual(yield* other.get(server), Option.some("n-3"))
+      assert.deepStrictEqual(yield* other.get({ ...server, role: "authorizationServer" }), Option.none())
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(writes, 1, "nothing new, nothing written")
+    }))
+
+  it.scoped("nonces: a store that hangs costs one time-out, and each process goes on by itself", () =>
+    Effect.gen(function*() {
+      const { make, store } = yield* faulty
+      yield* make(Effect.never)
+      const one = yield* Effect.provideService(DPoPNonceStore.makeShared(), TokenStore.TokenStore, store)
+      const first = yield* Effect.fork(one.get(server))
+      yield* TestClock.adjust("500 millis")
+      assert.deepStrictEqual(yield* Fiber.join(first), Option.none())
+      assert.deepStrictEqual(yield* one.get(server), Option.none())
+      yield* one.set(server, "n-1")
+      assert.deepStrictEqual(yield* one.get(server), Option.some("n-1"))
+    }))
+
+  it.scoped("proofs: accepted once by all processes together; a store that fails leaves each to itself", () =>
+    Effect.gen(function*() {
+      const { make, store } = yield* faulty
+      const open = DPoPVerifier.make({ publicUrl: "https://api.test" }).pipe(
+        Effect.provideService(TokenStore.TokenStore, store),
+        Effect.provideService(Signer.Signer, webCrypto)
+      )
+      const verifiers = yield* Effect.all(numbers(3, () => open))
+      const key = yield* SigningKey.generate()
+      const sign = webCrypto.signing(key, { typ: "dpop+jwt", jwk: key.publicJwk })
+      const request = Effect.map(
+        Effect.suspend(() =>
+          sign(JSON.stringify({ htm: "GET", htu: "https://api.test/x", iat: 0, jti: webCrypto.random(16) }))
+        ),
+        (dpop) => ({ method: "GET", url: "/x", headers: Headers.fromInput({ dpop }) })
+      )
+      const accepted = (proven: Effect.Effect.Success<typeof request>) =>
+        Effect.map(
+          Effect.all(verifiers.map(({ verify }) => Effect.either(verify(proven))), { concurrency: "unbounded" }),
+          (results) => results.filter(({ _tag }) => _tag === "Right").length
+        )
+      assert.strictEqual(yield* accepted(yield* request), 1)
+      yield* make(down)
+      const proven = yield* request
+      assert.strictEqual(yield* accepted(proven), 3)
+      assert.strictEqual(yield* accepted(proven), 0)
     }))
 })

@@ -2,7 +2,13 @@
  * Proofs that have been accepted, so that none is accepted twice (RFC 9449 section 11.1).
  */
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Log } from "../OAuthLogging.ts"
+import type { Signer } from "../Signer.ts"
+import type { TokenStore } from "../TokenStore.ts"
+import * as StoreGuard from "./storeGuard.ts"
 
 /** @internal `full`: nobody can say whether the proof is new, since there is no room to remember it. */
 export type Outcome = "new" | "known" | "full"
@@ -69,6 +75,34 @@ export const make = (capacity: number): ProofMemory => {
         if (!hasRoomFor(thumbprint)) return "full"
         add({ thumbprint, name }, secondOf(until))
         return "new"
+      })
+  }
+}
+
+/**
+ * @internal Together with other processes: what is new here is new only if it is new in the store. A store that fails leaves
+ * each process with what it knows itself.
+ */
+export const shared = (own: ProofMemory, store: TokenStore["Type"], log: Log, signer: Signer["Type"]): ProofMemory => {
+  const { quick } = StoreGuard.make(log, Duration.millis(500), {
+    down: "processes do not tell each other of the proofs that they have accepted until it is back",
+    up: "they do again"
+  })
+  return {
+    remember: (thumbprint, jti, until) =>
+      Effect.flatMap(own.remember(thumbprint, jti, until), (outcome) => {
+        if (outcome !== "new") return Effect.succeed(outcome)
+        return Effect.flatMap(
+          Effect.zip(signer.sha256(`${thumbprint}.${jti}`), Clock.currentTimeMillis),
+          ([name, now]) => {
+            const timeToLive = Duration.millis(Math.max(1, until - now))
+            const first = Effect.asSome(store.set(`proof:${name}`, "1", { timeToLive, ifVersion: null }))
+            return Effect.map(
+              quick("write", "set", first, Option.none()),
+              (answer): Outcome => Option.isSome(answer) && Option.isNone(answer.value) ? "known" : "new"
+            )
+          }
+        )
       })
   }
 }

@@ -2,9 +2,8 @@
  * The shared store as the cache uses it. It is a help and never a hindrance: whatever fails or is slow counts as nothing
  * found, a store that fails is left alone for a while, and both changes of its state are logged once.
  */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
@@ -12,11 +11,12 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { AccessToken } from "../AccessToken.ts"
-import { TokenStoreError } from "../OAuthError.ts"
+import { type TokenStoreError } from "../OAuthError.ts"
 import type { Log } from "../OAuthLogging.ts"
 import * as OAuthMetrics from "../OAuthMetrics.ts"
 import type { TokenEncryption } from "../TokenEncryption.ts"
 import type { Lock, TokenStore, TokenStoreEvent } from "../TokenStore.ts"
+import * as StoreGuard from "./storeGuard.ts"
 
 /** @internal What the store has: its version, and the token unless it cannot be read. */
 export interface Found {
@@ -71,45 +71,6 @@ const tagOf = (clientName: string): string => `client:${clientName}`
 export const clientOf = (tag: string): string | undefined | null =>
   tag === everything ? undefined : tag.startsWith("client:") ? tag.slice("client:".length) : null
 
-const longestPause = 30_000
-
-/** A store that is full, or a replica by now, can be read and not be written to. */
-type Kind = "read" | "write"
-
-/** Whether the store may be asked; two changes of state, each told once. */
-const makeBreaker = (log: Log) => {
-  const states: Record<Kind, { failures: number; failedAt: number; pausedUntil: number }> = {
-    read: { failures: 0, failedAt: 0, pausedUntil: 0 },
-    write: { failures: 0, failedAt: 0, pausedUntil: 0 }
-  }
-  const isFailing = () => states.read.failures + states.write.failures > 0
-  return {
-    isFailing,
-    // What cannot be read is not written to either.
-    isOpen: (kind: Kind, now: number) =>
-      now < states.read.pausedUntil || (kind === "write" && now < states.write.pausedUntil),
-    failed: (kind: Kind, began: number, now: number, error: TokenStoreError) => {
-      const state = states[kind]
-      const isNews = !isFailing()
-      // Those that were under way when another one failed say nothing that is not known.
-      if (state.failures === 0 || began > state.failedAt) {
-        state.pausedUntil = now + Math.min(1000 * 2 ** state.failures, longestPause)
-        state.failures = Math.min(state.failures + 1, 10)
-        state.failedAt = now
-      }
-      return isNews
-        ? log.warning(undefined, `${error.message}: tokens are shared with no other process until it is back`)
-        : Effect.void
-    },
-    succeeded: (kind: Kind) =>
-      Effect.suspend(() => {
-        if (states[kind].failures === 0) return Effect.void
-        states[kind] = { failures: 0, failedAt: 0, pausedUntil: 0 }
-        return isFailing() ? Effect.void : log.warning(undefined, "the token store is back: tokens are shared again")
-      })
-  }
-}
-
 /** @internal */
 export const make = (
   store: TokenStore["Type"],
@@ -117,46 +78,10 @@ export const make = (
   log: Log,
   { lease, timeout }: Options
 ): SharedTier => {
-  const breaker = makeBreaker(log)
-
-  const tooSlow = (operation: string) =>
-    new TokenStoreError({ store: "shared", operation, problem: `it took longer than ${Duration.format(timeout)}` })
-
-  const broken = (operation: string) =>
-    new TokenStoreError({ store: "shared", operation, problem: "it broke off with a defect" })
-
-  /** What the store says, or `otherwise` where it is left alone or fails. Who succeeds says so by himself. */
-  const guarded = <A, E>(
-    kind: Kind,
-    effect: Effect.Effect<A, E | TokenStoreError>,
-    otherwise: Effect.Effect<A, E>
-  ): Effect.Effect<A, E> =>
-    Effect.flatMap(Clock.currentTimeMillis, (began) => {
-      if (breaker.isOpen(kind, began)) return otherwise
-      return Effect.catchAll(effect, (error) =>
-        error instanceof TokenStoreError
-          ? Clock.currentTimeMillis.pipe(
-            Effect.flatMap((now) => breaker.failed(kind, began, now, error)),
-            Effect.zipRight(otherwise)
-          )
-          : Effect.fail(error))
-    })
-
-  const quick = <A>(
-    kind: Kind,
-    operation: string,
-    effect: Effect.Effect<A, TokenStoreError>,
-    otherwise: A
-  ): Effect.Effect<A> =>
-    guarded<A, never>(
-      kind,
-      Effect.suspend(() => effect).pipe(
-        Effect.catchAllDefect(() => Effect.fail(broken(operation))),
-        Effect.timeoutFail({ duration: timeout, onTimeout: () => tooSlow(operation) }),
-        Effect.zipLeft(breaker.succeeded(kind))
-      ),
-      Effect.succeed(otherwise)
-    )
+  const { broken, guarded, isFailing, quick, succeeded, tooSlow } = StoreGuard.make(log, timeout, {
+    down: "tokens are shared with no other process until it is back",
+    up: "tokens are shared again"
+  })
 
   const opened = (key: string, value: string): Effect.Effect<AccessToken | undefined> => {
     const text = encryption === undefined ? Effect.succeedSome(value) : encryption.open(key, value)
@@ -213,7 +138,7 @@ export const make = (
         const locked = Effect.suspend(() =>
           store.withLock(key, { lease, wait: 0 }, (lock) => {
             inside = true
-            return breaker.succeeded("write").pipe(
+            return succeeded("write").pipe(
               Effect.zipRight(use(lock)),
               Effect.onExit((exit) => {
                 ended = true
@@ -222,11 +147,11 @@ export const make = (
             )
           })
         ).pipe(
-          Effect.tap((had) => Option.isNone(had) ? breaker.succeeded("write") : Effect.void),
+          Effect.tap((had) => Option.isNone(had) ? succeeded("write") : Effect.void),
           Effect.catchAllDefect((defect) => inside ? Effect.die(defect) : Effect.fail(broken("lock")))
         )
         // What has been done under the lock does not wait for a store that fails to take the lock back.
-        const unlocked = Effect.suspend(() => breaker.isFailing() ? Effect.void : Effect.sleep(timeout))
+        const unlocked = Effect.suspend(() => isFailing() ? Effect.void : Effect.sleep(timeout))
         // The time-out is for the store, not for what is done under its lock.
         const late = Effect.zipRight(
           Effect.sleep(timeout),
