@@ -10,6 +10,7 @@ import { writeFile } from "node:fs/promises"
 import * as CachedCall from "./cachedCall.ts"
 import * as CachedToken from "./cachedToken.ts"
 import * as DPoP from "./dpop.ts"
+import * as Fleet from "./fleet.ts"
 import * as Loopback from "./loopback.ts"
 import * as ManyKeys from "./manyKeys.ts"
 import * as Sealing from "./sealing.ts"
@@ -26,6 +27,7 @@ const groups: Readonly<Record<string, Effect.Effect<ReadonlyArray<Row>>>> = {
   stampede: Stampede.rows,
   unauthorized: Unauthorized.rows,
   serverDown: ServerDown.rows,
+  fleet: Fleet.rows,
   sealing: Sealing.rows,
   manyKeys: ManyKeys.rows
 }
