@@ -33,7 +33,7 @@ const start: Effect.Effect<Redis, never, Scope.Scope> = Effect.map(RedisServer.s
   redis,
   port: redis.port,
   store: (name, port = redis.port) => ({ _tag: "redis", url: `redis://127.0.0.1:${port}`, prefix: `${name}:` }),
-  dump: dump(redis)
+  dump: () => dump(redis)
 }))
 
 const limit = 60_000
@@ -66,13 +66,13 @@ describe.skipIf(!RedisServer.available)("processes that share a Redis (skipped w
   layer(FleetLive, { excludeTestServices: true, timeout: "60 seconds" })((it) => {
     it.scoped(
       "2,500 callers in each of four processes and a cold key: one token request",
-      () => Effect.flatMap(start, Scenarios.coldKey),
+      () => Effect.flatMap(start, (server) => Scenarios.coldKey(server, 2500)),
       limit
     )
 
     it.scoped(
       "a revoked token that 2,500 callers in each of four processes meet at once is renewed once",
-      () => Effect.flatMap(start, Scenarios.revokedToken),
+      () => Effect.flatMap(start, (server) => Scenarios.revokedToken(server, 2500)),
       limit
     )
 

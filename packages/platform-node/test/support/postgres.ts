@@ -74,9 +74,11 @@ export const startPostgres = async (): Promise<Postgres> => {
       running().kill(signal)
     },
     end: async () => {
-      // A test that was given up may have left it stopped.
-      running().kill("SIGCONT")
-      await postgres.stop()
+      // It would wait for the end of one that has ended, and a test that was given up may have left it stopped.
+      if (running().exitCode === null && running().signalCode === null) {
+        running().kill("SIGCONT")
+        await postgres.stop()
+      }
       await fs.rm(databaseDir, { recursive: true, force: true })
     }
   }
