@@ -178,12 +178,15 @@ describe("a token for all processes", () => {
       assert.strictEqual(server.seen.filter(({ url }) => url.startsWith("https://as.test")).length, 2)
     }))
 
-  it.scoped("a token that outlives a process is found by the next", () =>
+  it.scoped("a token that outlives a process is found by the next, its lifetime with it [parity 47, changed]", () =>
     Effect.gen(function*() {
       const fleet = { store: yield* TokenStore.makeMemory, server: counting() }
-      yield* Effect.scoped(Effect.flatMap(start(fleet), ({ get }) => get()))
+      const first = yield* Effect.scoped(Effect.flatMap(start(fleet), ({ manager }) => manager.get("worker")))
+      yield* TestClock.adjust("10 minutes")
       const later = yield* start(fleet)
-      assert.strictEqual(yield* later.get(), "token-1")
+      const found = yield* later.manager.get("worker")
+      assert.deepStrictEqual(found.expiresAt, first.expiresAt)
+      assert.strictEqual(Redacted.value(found.value), "token-1")
       assert.strictEqual(fleet.server.seen.length, 1)
     }))
 
@@ -614,6 +617,20 @@ describe("TokenEncryption", () => {
         assert.isFalse(dump.join("\n").includes(secret), secret)
         assert.isFalse(dump.some((text) => text.split(".").some((part) => safeDecode(part).includes(secret))), secret)
       }
+    }))
+
+  it.scoped("an encoding of one's own is asked on both ways [parity 20]", () =>
+    Effect.gen(function*() {
+      const store = yield* TokenStore.makeMemory
+      const server = counting()
+      const more = Layer.succeed(TokenEncryption.TokenEncryption, {
+        seal: (_, text) => Effect.succeed(text.replace("token-1", "stored")),
+        open: (_, text) => Effect.succeedSome(text.replace("stored", "token-one"))
+      })
+      yield* Effect.scoped(Effect.flatMap(start({ store, server, more }), ({ get }) => get()))
+      const later = yield* start({ store, server, more })
+      assert.strictEqual(yield* later.get(), "token-one")
+      assert.strictEqual(server.seen.length, 1)
     }))
 
   it.scoped("keys rotate: the newest seals, the others open, one that is gone makes a miss", () =>
