@@ -4,7 +4,7 @@
 import { OAuthError, Signer, SigningKey } from "@effect-oauth/core"
 import { NodeSigner } from "@effect-oauth/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Layer, Redacted } from "effect"
+import { Effect, type Layer, Option, Redacted } from "effect"
 import * as jose from "jose"
 import { inspect } from "node:util"
 
@@ -44,6 +44,33 @@ for (const [name, layer] of signers) {
           }
         }).pipe(Effect.provide(layer)))
     }
+
+    it.effect("seals what jose and the other signer open, and opens what they have sealed", () =>
+      Effect.gen(function*() {
+        const bytes = crypto.getRandomValues(new Uint8Array(32))
+        const text = claimsOf.utf8
+        const signer = yield* Signer.Signer
+        const { open, seal } = signer.sealing(bytes)
+        const sealed = yield* seal({ kid: "k1", note: "read me" }, text)
+        const byJose = yield* Effect.promise(() => jose.compactDecrypt(sealed, bytes))
+        assert.strictEqual(new TextDecoder().decode(byJose.plaintext), text)
+        assert.deepStrictEqual(byJose.protectedHeader, { kid: "k1", note: "read me", alg: "dir", enc: "A256GCM" })
+        const joseSealed = yield* Effect.promise(() =>
+          new jose.CompactEncrypt(new TextEncoder().encode(text)).setProtectedHeader({ alg: "dir", enc: "A256GCM" })
+            .encrypt(bytes)
+        )
+        assert.strictEqual(Option.getOrUndefined(yield* open(joseSealed)), text)
+        for (const [, other] of signers) {
+          const { sealing } = yield* Effect.provide(Signer.Signer, other)
+          assert.strictEqual(Option.getOrUndefined(yield* sealing(bytes).open(sealed)), text)
+        }
+        const stranger = signer.sealing(crypto.getRandomValues(new Uint8Array(32)))
+        assert.isTrue(Option.isNone(yield* stranger.open(sealed)))
+        for (const bad of ["", "a.b.c", sealed.slice(1), `${sealed}x.y`, sealed.replace("..", ".x.")]) {
+          assert.isTrue(Option.isNone(yield* open(bad)), bad)
+        }
+        assert.isTrue(Option.isNone(yield* open(sealed.slice(0, -2))), "a tag cut short")
+      }).pipe(Effect.provide(layer)))
 
     it.effect("signs again and again, and at once", () =>
       Effect.gen(function*() {
