@@ -24,8 +24,8 @@ export interface Worker {
 
 const folder = fileURLToPath(new URL(".", import.meta.url))
 
-const spawn = (file: string, flags: ReadonlyArray<string>): ChildProcess =>
-  fork(`${folder}${file}`, [], {
+const spawn = (file: string, flags: ReadonlyArray<string>, args: ReadonlyArray<string>): ChildProcess =>
+  fork(`${folder}${file}`, args, {
     cwd: folder,
     execPath: process.execPath,
     execArgv: ["--import", "tsx", "--conditions=@effect-oauth/source", ...flags],
@@ -35,10 +35,11 @@ const spawn = (file: string, flags: ReadonlyArray<string>): ChildProcess =>
 /** A process that is killed when the scope ends. */
 export const launch = (
   file: string,
-  flags: ReadonlyArray<string> = []
+  flags: ReadonlyArray<string> = [],
+  args: ReadonlyArray<string> = []
 ): Effect.Effect<ChildProcess, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => spawn(file, flags)),
+    Effect.sync(() => spawn(file, flags, args)),
     (child) =>
       Effect.async<void>((resume) => {
         if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
