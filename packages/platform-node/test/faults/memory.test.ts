@@ -37,8 +37,6 @@ describe("the heap stays as it is, with a cache of 1,000 entries", () => {
     () =>
       Effect.gen(function*() {
         const { url } = yield* RedisServer.start()
-        const b = yield* growth(4000, url)
-        console.log(b)
         assert.isBelow(yield* growth(4000, url), 4 * limit)
       }),
     60_000
