@@ -35,8 +35,11 @@ const Store = Layer.unwrapEffect(
 /** Seals what is stored, with the keys of `TOKEN_ENCRYPTION_KEYS`. */
 const Encryption = TokenEncryption.layerConfig().pipe(Layer.provide(NodeSigner.layer))
 
-/** Without options, `NodeOAuth.layer` would find both by itself. An example cannot wait for a lease of 15 seconds. */
-const Cache = TokenCache.layer({ lockLease: "3 seconds", lockWait: "15 seconds" }).pipe(
+/**
+ * Without options, `NodeOAuth.layer` would find both by itself. An example cannot wait for a lease of 15 seconds, and a machine
+ * that has the servers and all workers on it may be slow.
+ */
+const Cache = TokenCache.layer({ lockLease: "3 seconds", lockWait: "15 seconds", storeTimeout: "2 seconds" }).pipe(
   Layer.provide([Store, Encryption])
 )
 
