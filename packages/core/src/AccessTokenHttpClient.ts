@@ -13,12 +13,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { AccessToken } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
-import { authorize, isBound, prove } from "./internal/attaching.ts"
-import { policy } from "./internal/destination.ts"
-import { middleware } from "./internal/middleware.ts"
-import { parts } from "./internal/perAttempt.ts"
-import { healing } from "./internal/proving.ts"
-import { markReplayable } from "./internal/replay.ts"
+import { healing } from "./internal/dpop/proving.ts"
+import { authorize, isBound, prove } from "./internal/middleware/attaching.ts"
+import { policy } from "./internal/middleware/destination.ts"
+import { middleware } from "./internal/middleware/middleware.ts"
+import { parts } from "./internal/middleware/perAttempt.ts"
+import { markReplayable } from "./internal/middleware/replay.ts"
 import {
   type AccessTokenError,
   type CredentialUnavailable,

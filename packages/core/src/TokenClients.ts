@@ -17,8 +17,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as ClientAuthentication from "./ClientAuthentication.ts"
+import * as Remembered from "./internal/cache/remembered.ts"
 import { nameOf } from "./internal/problem.ts"
-import * as Remembered from "./internal/remembered.ts"
 import {
   type ClientProblem,
   type TokenClientInvalid,

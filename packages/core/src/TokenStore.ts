@@ -14,9 +14,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
-import * as KeyValueDriver from "./internal/keyValueDriver.ts"
-import * as Lease from "./internal/lease.ts"
-import * as MemoryDriver from "./internal/memoryDriver.ts"
+import * as KeyValueDriver from "./internal/store/keyValueDriver.ts"
+import * as Lease from "./internal/store/lease.ts"
+import * as MemoryDriver from "./internal/store/memoryDriver.ts"
 import type { TokenStoreError } from "./OAuthError.ts"
 
 /**

@@ -3,7 +3,7 @@ import * as TokenStoreContract from "@effect-oauth/core/testing/TokenStoreContra
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Option, Stream, TestClock } from "effect"
-import * as MemoryDriver from "../src/internal/memoryDriver.ts"
+import * as MemoryDriver from "../src/internal/store/memoryDriver.ts"
 
 const Store = TokenStore.TokenStore
 

@@ -20,9 +20,9 @@ import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as ConfigFields from "./internal/configFields.ts"
-import { ReplaceableDispatcher, type Settings } from "./internal/dispatcher.ts"
-import * as Proxy from "./internal/proxy.ts"
-import * as TlsMaterial from "./internal/tlsMaterial.ts"
+import { ReplaceableDispatcher, type Settings } from "./internal/tls/dispatcher.ts"
+import * as Proxy from "./internal/tls/proxy.ts"
+import * as TlsMaterial from "./internal/tls/tlsMaterial.ts"
 
 /**
  * A certificate or a key that cannot be used, found when the Layer is built. `problem` says what was found, what is

@@ -18,11 +18,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as PgDriver from "./internal/pgDriver.ts"
-import * as PgEvents from "./internal/pgEvents.ts"
-import * as PgRun from "./internal/pgRun.ts"
-import * as PgSweeper from "./internal/pgSweeper.ts"
-import * as PgTables from "./internal/pgTables.ts"
+import * as PgDriver from "./internal/postgres/pgDriver.ts"
+import * as PgEvents from "./internal/postgres/pgEvents.ts"
+import * as PgRun from "./internal/postgres/pgRun.ts"
+import * as PgSweeper from "./internal/postgres/pgSweeper.ts"
+import * as PgTables from "./internal/postgres/pgTables.ts"
 
 /**
  * - `table`: a name, or `schema.name`, of letters, digits, `_` and `$`, case and all. `_locks` and `_fences` are appended for

@@ -11,7 +11,7 @@ import { once } from "node:events"
 import { Socket } from "node:net"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import * as PgEvents from "../src/internal/pgEvents.ts"
+import * as PgEvents from "../src/internal/postgres/pgEvents.ts"
 import { type Postgres, query, startPostgres } from "./support/postgres.ts"
 
 let postgres: Postgres

@@ -24,11 +24,11 @@ import {
 import { spawnSync } from "node:child_process"
 import { inspect } from "node:util"
 import * as EventHub from "../src/internal/eventHub.ts"
-import * as PgEvents from "../src/internal/pgEvents.ts"
-import * as PgRun from "../src/internal/pgRun.ts"
-import * as PgSweeper from "../src/internal/pgSweeper.ts"
-import type * as PgTables from "../src/internal/pgTables.ts"
-import * as PgText from "../src/internal/pgText.ts"
+import * as PgEvents from "../src/internal/postgres/pgEvents.ts"
+import * as PgRun from "../src/internal/postgres/pgRun.ts"
+import * as PgSweeper from "../src/internal/postgres/pgSweeper.ts"
+import type * as PgTables from "../src/internal/postgres/pgTables.ts"
+import * as PgText from "../src/internal/postgres/pgText.ts"
 import { password, type Postgres, query, startPostgres } from "./support/postgres.ts"
 
 let postgres: Postgres

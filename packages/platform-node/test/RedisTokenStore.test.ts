@@ -22,7 +22,7 @@ import { execFileSync } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
-import * as RedisEvents from "../src/internal/redisEvents.ts"
+import * as RedisEvents from "../src/internal/redis/redisEvents.ts"
 import { printed } from "./support/printed.ts"
 import * as RedisServer from "./support/redis.ts"
 

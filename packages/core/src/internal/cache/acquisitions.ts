@@ -1,0 +1,184 @@
+/**
+ * One acquisition of a token as a whole: a flight that many may wait for, bounded in time, traced, measured, its outcome kept
+ * in its slot.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type * as Tracer from "effect/Tracer"
+import type { AccessToken } from "../../AccessToken.ts"
+import { type AccessTokenError, TokenCacheClosed, TokenTransportError } from "../../OAuthError.ts"
+import type { Log } from "../../OAuthLogging.ts"
+import * as OAuthMetrics from "../../OAuthMetrics.ts"
+import type { TokenCacheEntry, TokenCacheRequest } from "../../TokenCache.ts"
+import type { Airport, Flight } from "./flight.ts"
+import * as SharedAcquisition from "./sharedAcquisition.ts"
+import type { SharedTier } from "./sharedTier.ts"
+import * as Slot from "./slot.ts"
+
+/** @internal What is set out for. */
+export interface Departure {
+  readonly slot: Slot.Slot
+  readonly request: TokenCacheRequest
+  readonly kind: Slot.Kind
+  /** Nobody waits for it. */
+  readonly background: boolean
+  /** One attempt only, to find out whether the server is back. */
+  readonly probe: boolean
+  readonly want: SharedAcquisition.Want
+  readonly caller: Tracer.AnySpan | undefined
+}
+
+/** @internal */
+export interface Services {
+  readonly airport: Airport
+  readonly log: Log
+  readonly shared: SharedTier | undefined
+  readonly lockWait: Duration.Duration
+  /** Slots by the names of their entries in the shared store. */
+  readonly byEntry: Map<string, Slot.Slot>
+}
+
+/** @internal The name of an entry in the shared store. */
+export const entryOf = ({ key, storeKey }: TokenCacheEntry): Effect.Effect<string, AccessTokenError> =>
+  storeKey ?? Effect.succeed(key)
+
+const transport = ({ clientName, endpoint }: TokenCacheRequest, reason: TokenTransportError["reason"]) =>
+  new TokenTransportError({ clientName, endpoint, reason })
+
+/** @internal */
+export const make = ({ airport, byEntry, lockWait, log, shared }: Services) => {
+  let flights = 0
+
+  const named = (slot: Slot.Slot, entry: string): void => {
+    if (slot.entry === entry) return
+    if (slot.entry !== undefined) byEntry.delete(slot.entry)
+    slot.entry = entry
+    byEntry.set(entry, slot)
+  }
+
+  /** From the server, or from the store that is shared with others who have asked it. */
+  const fetch = (
+    { background, probe, request, slot, want }: Departure
+  ): Effect.Effect<SharedAcquisition.Acquired, AccessTokenError> => {
+    if (shared === undefined) return SharedAcquisition.fromServer(request, { retries: !probe })
+    return Effect.flatMap(entryOf(request), (entry) => {
+      named(slot, entry)
+      const { held, version } = slot
+      return SharedAcquisition.acquire({
+        shared,
+        entry,
+        request,
+        want,
+        lockWait,
+        retries: !probe,
+        meanwhile: background && held !== undefined ? { token: held.token, version, fromServer: false } : undefined
+      })
+    })
+  }
+
+  const succeeded = (
+    { background, request, slot }: Departure,
+    { fromServer, token, unsure = false, version }: SharedAcquisition.Acquired,
+    flight: { readonly number: number; readonly epoch: number; readonly jitter: number }
+  ): Effect.Effect<void> => {
+    // What is held stays, and the store is asked again when it is looked at next.
+    if (unsure) {
+      slot.outdated = true
+      return Effect.void
+    }
+    const isNewest = slot.held === undefined || slot.held.number < flight.number
+    // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
+    if (slot.epoch === flight.epoch && isNewest) {
+      slot.held = Slot.successor(slot.held, Slot.hold(token, request, flight.number, flight.jitter))
+      slot.version = version
+      slot.outdated = false
+    }
+    slot.backoff = undefined
+    if (fromServer) OAuthMetrics.count(OAuthMetrics.retrieved)
+    if (background) OAuthMetrics.count(OAuthMetrics.refreshedAhead)
+    return log.debug(request.clientName, fromServer ? "a new access token" : "an access token of another process")
+  }
+
+  const failed = (
+    { background, request, slot }: Departure,
+    error: AccessTokenError,
+    flight: { readonly now: number; readonly epoch: number; readonly jitter: number }
+  ): Effect.Effect<void> => {
+    const { epoch, jitter, now } = flight
+    const backoff = slot.epoch === epoch ? Slot.backoffAfter(error, slot.backoff, now, jitter) : undefined
+    if (backoff !== undefined) {
+      slot.backoff = backoff
+      OAuthMetrics.count(OAuthMetrics.backedOff)
+    }
+    OAuthMetrics.count(OAuthMetrics.retrievalFailedWith(error._tag))
+    if (background) OAuthMetrics.count(OAuthMetrics.refreshAheadFailed)
+    const meanwhile = slot.held !== undefined && now < slot.held.endsAt
+      ? "; the current token goes on being used"
+      : ""
+    return log.warning(request.clientName, `no new access token: ${error.message}${meanwhile}`)
+  }
+
+  const acquire = (
+    departure: Departure,
+    number: number,
+    epoch: number
+  ): Effect.Effect<AccessToken, AccessTokenError> => {
+    const { background, caller, kind, request } = departure
+    return Effect.gen(function*() {
+      const jitter = yield* Random.next
+      const clock = yield* Effect.clock
+      const started = clock.unsafeCurrentTimeMillis()
+      const landed = (): number => {
+        const now = clock.unsafeCurrentTimeMillis()
+        OAuthMetrics.observe(OAuthMetrics.acquisitionMillis, now - started)
+        return now
+      }
+      return yield* fetch(departure).pipe(
+        Effect.timeoutFail({
+          duration: request.acquireTimeout,
+          onTimeout: () => transport(request, "Timeout")
+        }),
+        Effect.tapBoth({
+          onSuccess: (acquired) => {
+            landed()
+            return succeeded(departure, acquired, { number, epoch, jitter })
+          },
+          onFailure: (error) => failed(departure, error, { now: landed(), epoch, jitter })
+        }),
+        Effect.map(({ token }) => token)
+      )
+    }).pipe(
+      Effect.withSpan("oauth.token.acquire", {
+        root: true,
+        captureStackTrace: false,
+        attributes: {
+          "oauth.client": request.clientName,
+          "oauth.forced": kind === "forced",
+          "oauth.ahead": background
+        },
+        links: caller === undefined ? [] : [{ _tag: "SpanLink", span: caller, attributes: {} }]
+      })
+    )
+  }
+
+  /** Sets out; the slot knows of it until it has landed. */
+  return (departure: Departure): Flight<AccessToken, AccessTokenError> => {
+    const { background, kind, request, slot } = departure
+    const ended = () => {
+      if (slot.flights[kind] === flight) slot.flights[kind] = undefined
+    }
+    const flight: Flight<AccessToken, AccessTokenError> = airport.launch({
+      work: acquire(departure, ++flights, slot.epoch),
+      background,
+      landed: ended,
+      abandoned: ended,
+      interrupted: () =>
+        airport.closed()
+          ? new TokenCacheClosed({ clientName: request.clientName })
+          : transport(request, "Connection")
+    })
+    slot.flights[kind] = flight
+    return flight
+  }
+}

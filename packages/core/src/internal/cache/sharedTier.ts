@@ -1,0 +1,177 @@
+/**
+ * The shared store as the cache uses it. It is a help and never a hindrance: whatever fails or is slow counts as nothing
+ * found, a store that fails is left alone for a while, and both changes of its state are logged once.
+ */
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import { AccessToken } from "../../AccessToken.ts"
+import { type TokenStoreError } from "../../OAuthError.ts"
+import type { Log } from "../../OAuthLogging.ts"
+import * as OAuthMetrics from "../../OAuthMetrics.ts"
+import type { TokenEncryption } from "../../TokenEncryption.ts"
+import type { Lock, TokenStore, TokenStoreEvent } from "../../TokenStore.ts"
+import * as StoreGuard from "../store/storeGuard.ts"
+
+/** @internal What the store has: its version, and the token unless it cannot be read. */
+export interface Found {
+  /** Whether the store has said so: if not, it is not known what it has. */
+  readonly isKnown: boolean
+  readonly version: string | null
+  readonly token: AccessToken | undefined
+}
+
+/** @internal */
+export interface Write {
+  readonly token: AccessToken
+  readonly timeToLive: Duration.Duration
+  readonly clientName: string
+  /** The version that may be replaced; `undefined`: any. */
+  readonly over: string | null | undefined
+  readonly fence: number | undefined
+}
+
+/** @internal */
+export interface SharedTier {
+  readonly read: (key: string) => Effect.Effect<Found>
+  /** The version that was written; `None` if somebody else was faster, or if the store failed. */
+  readonly write: (key: string, write: Write) => Effect.Effect<Option.Option<string>>
+  readonly remove: (key: string) => Effect.Effect<void>
+  readonly removeAll: (clientName: string | undefined) => Effect.Effect<void>
+  /** `None` if another process has the lock. A store that fails lets everybody in, without a lock. */
+  readonly exclusively: <A, E>(
+    key: string,
+    use: (lock: Lock | undefined) => Effect.Effect<A, E>
+  ) => Effect.Effect<Option.Option<A>, E>
+  readonly events: Stream.Stream<TokenStoreEvent>
+}
+
+/** @internal */
+export interface Options {
+  readonly timeout: Duration.Duration
+  readonly lease: Duration.Duration
+}
+
+const Text = Schema.parseJson(AccessToken)
+const encode = Schema.encode(Text)
+const decode = Schema.decodeUnknownEither(Text)
+
+const nothing: Found = { isKnown: true, version: null, token: undefined }
+const unknown: Found = { isKnown: false, version: null, token: undefined }
+
+const everything = "all"
+const tagOf = (clientName: string): string => `client:${clientName}`
+
+/** @internal Whose entries have this tag; `undefined` for everybody's, `null` for nobody's. */
+export const clientOf = (tag: string): string | undefined | null =>
+  tag === everything ? undefined : tag.startsWith("client:") ? tag.slice("client:".length) : null
+
+/** @internal */
+export const make = (
+  store: TokenStore["Type"],
+  encryption: TokenEncryption["Type"] | undefined,
+  log: Log,
+  { lease, timeout }: Options
+): SharedTier => {
+  const { broken, guarded, isFailing, quick, succeeded, tooSlow } = StoreGuard.make(log, timeout, {
+    down: "tokens are shared with no other process until it is back",
+    up: "tokens are shared again"
+  })
+
+  const opened = (key: string, value: string): Effect.Effect<AccessToken | undefined> => {
+    const text = encryption === undefined ? Effect.succeedSome(value) : encryption.open(key, value)
+    return Effect.map(text, (text) => {
+      const token = Option.isSome(text) ? decode(text.value) : undefined
+      return token !== undefined && Either.isRight(token) ? token.right : undefined
+    })
+  }
+
+  const sealed = (key: string, token: AccessToken): Effect.Effect<string> =>
+    Effect.flatMap(
+      Effect.orDie(encode(token)),
+      (text) => encryption === undefined ? Effect.succeed(text) : encryption.seal(key, text)
+    )
+
+  return {
+    read: (key) =>
+      Effect.flatMap(quick("read", "get", Effect.asSome(store.get(key)), Option.none()), (answer) => {
+        const stored = Option.flatten(answer)
+        if (Option.isNone(stored)) {
+          OAuthMetrics.count(OAuthMetrics.sharedMiss)
+          return Effect.succeed(Option.isSome(answer) ? nothing : unknown)
+        }
+        const { value, version } = stored.value
+        return Effect.map(opened(key, value), (token) => {
+          OAuthMetrics.count(token === undefined ? OAuthMetrics.sharedMiss : OAuthMetrics.sharedHit)
+          return { isKnown: true, version, token }
+        })
+      }),
+
+    write: (key, { clientName, fence, over, timeToLive, token }) =>
+      Effect.flatMap(sealed(key, token), (value) =>
+        quick(
+          "write",
+          "set",
+          store.set(key, value, { timeToLive, fence, ifVersion: over, tags: [everything, tagOf(clientName)] }),
+          Option.none()
+        )),
+
+    remove: (key) => Effect.asVoid(quick("write", "remove", store.remove(key), false)),
+
+    removeAll: (clientName) =>
+      quick(
+        "write",
+        "removeByTag",
+        store.removeByTag(clientName === undefined ? everything : tagOf(clientName)),
+        undefined
+      ),
+
+    exclusively: <A, E>(key: string, use: (lock: Lock | undefined) => Effect.Effect<A, E>) =>
+      Effect.flatMap(Deferred.make<A, E>(), (done) => {
+        let inside = false
+        let ended = false
+        const locked = Effect.suspend(() =>
+          store.withLock(key, { lease, wait: 0 }, (lock) => {
+            inside = true
+            return succeeded("write").pipe(
+              Effect.zipRight(use(lock)),
+              Effect.onExit((exit) => {
+                ended = true
+                return Deferred.done(done, exit)
+              })
+            )
+          })
+        ).pipe(
+          Effect.tap((had) => Option.isNone(had) ? succeeded("write") : Effect.void),
+          Effect.catchAllDefect((defect) => inside ? Effect.die(defect) : Effect.fail(broken("lock")))
+        )
+        // What has been done under the lock does not wait for a store that fails to take the lock back.
+        const unlocked = Effect.suspend(() => isFailing() ? Effect.void : Effect.sleep(timeout))
+        // The time-out is for the store, not for what is done under its lock.
+        const late = Effect.zipRight(
+          Effect.sleep(timeout),
+          Effect.suspend((): Effect.Effect<Option.Option<A>, E | TokenStoreError> =>
+            inside
+              ? Effect.asSome(Effect.flatten(Effect.zipLeft(Effect.exit(Deferred.await(done)), unlocked)))
+              : Effect.fail(tooSlow("lock"))
+          )
+        )
+        const first = Effect.uninterruptibleMask((restore) =>
+          Effect.flatMap(Effect.forkDaemon(Effect.interruptible(locked)), (fiber) =>
+            Effect.onExit(
+              restore(Effect.raceFirst(Fiber.join(fiber), late)),
+              // Giving the lock back goes on by itself, for a second at most.
+              () => ended ? Effect.void : inside ? Fiber.interrupt(fiber) : Fiber.interruptFork(fiber)
+            ))
+        )
+        return guarded<Option.Option<A>, E>("write", first, Effect.suspend(() => Effect.asSome(use(undefined))))
+      }),
+
+    events: store.events
+  }
+}

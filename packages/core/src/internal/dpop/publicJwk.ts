@@ -1,0 +1,83 @@
+/**
+ * Public JWKs that strangers send, as far as they can be judged without any cryptography. Problems are sentences that quote
+ * nothing of the key.
+ */
+import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import type { JWK } from "jose"
+import type { SigningAlgorithm } from "../../OAuthValues.ts"
+
+/** @internal */
+export interface PublicJwk {
+  /** The members that make the key, and no others. */
+  readonly members: Readonly<JWK>
+  /** The same as the text whose hash is the thumbprint (RFC 7638 section 3). */
+  readonly canonical: string
+}
+
+type Sizes = Readonly<Record<string, readonly [least: number, most: number]>>
+
+/** What a key of a kind consists of, in the order of RFC 7638, and how long its numbers are, in bytes. */
+interface Kind {
+  readonly fixed: Readonly<Record<string, string>>
+  readonly sizes: Sizes
+}
+
+const curve = (crv: string, bytes: number): Kind => ({
+  fixed: { crv, kty: "EC" },
+  sizes: { x: [bytes, bytes], y: [bytes, bytes] }
+})
+
+const edwards: Kind = { fixed: { crv: "Ed25519", kty: "OKP" }, sizes: { x: [32, 32] } }
+
+// An exponent is 3 or 65537. Long ones, or longer moduli than anybody uses, would make one signature cost as much as
+// thousands.
+const rsa: Kind = { fixed: { kty: "RSA" }, sizes: { e: [1, 4], n: [256, 1024] } }
+
+const kindOf = (algorithm: SigningAlgorithm): Kind => {
+  switch (algorithm) {
+    case "ES256":
+      return curve("P-256", 32)
+    case "ES384":
+      return curve("P-384", 48)
+    case "ES512":
+      return curve("P-521", 66)
+    case "Ed25519":
+    case "EdDSA":
+      return edwards
+    default:
+      return rsa
+  }
+}
+
+const privateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] as const
+
+const isNumberOf = (value: unknown, [least, most]: readonly [number, number]): value is string => {
+  if (typeof value !== "string" || !/^[A-Za-z0-9_-]+$/.test(value)) return false
+  const bytes = Math.floor((value.length * 3) / 4)
+  return bytes >= least && bytes <= most
+}
+
+const sorted = (members: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.keys(members).sort().map((name) => [name, members[name]!]))
+
+/** @internal A public key for signatures of `algorithm`; the left side says what is wrong with it. */
+export const parse = (jwk: unknown, algorithm: SigningAlgorithm): Either.Either<PublicJwk, string> => {
+  if (!Predicate.isReadonlyRecord(jwk)) return Either.left("its header holds no jwk")
+  if (jwk.kty === "oct") return Either.left("its jwk is a symmetric key")
+  if (privateMembers.some((name) => Object.hasOwn(jwk, name))) return Either.left("its jwk is a private key")
+  const { fixed, sizes } = kindOf(algorithm)
+  const members: Record<string, string> = { ...fixed }
+  for (const [name, value] of Object.entries(fixed)) {
+    if (jwk[name] !== value) return Either.left("its jwk is of another kind than its alg needs")
+  }
+  for (const [name, size] of Object.entries(sizes)) {
+    const value = jwk[name]
+    if (!isNumberOf(value, size)) {
+      return Either.left(`the member ${name} of its jwk is not a number of the right length`)
+    }
+    members[name] = value
+  }
+  const inOrder = sorted(members)
+  return Either.right({ members: Object.freeze(inOrder), canonical: JSON.stringify(inOrder) })
+}

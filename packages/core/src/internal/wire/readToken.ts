@@ -1,0 +1,89 @@
+/**
+ * A token out of the answer of a server: what it says, and whether it is bound to what we have.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Redacted from "effect/Redacted"
+import { AccessToken } from "../../AccessToken.ts"
+import { KeyBindingMismatch, TokenResponseInvalid, TokenTypeMismatch } from "../../OAuthError.ts"
+import * as OAuthValues from "../../OAuthValues.ts"
+import type { SigningKey } from "../../SigningKey.ts"
+import type { TokenClient } from "../../TokenClient.ts"
+import type { TokenResponse } from "../../TokenEndpoint.ts"
+import { confirmationOf } from "./confirmation.ts"
+import type { Answer } from "./exchange.ts"
+import { type From, isSendable, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
+
+/** @internal What a token is expected to be bound to. */
+export interface Binding {
+  readonly key: SigningKey | undefined
+  readonly certificate: string | undefined
+}
+
+/** A token that is bound to something else could be used by whoever has that, and not by us. */
+const bindingProblem = (
+  token: { readonly value: string; readonly type: string },
+  { certificate, key }: Binding,
+  client: TokenClient,
+  from: From & { readonly status: number }
+): TokenTypeMismatch | KeyBindingMismatch | undefined => {
+  const { clientName, endpoint, status } = from
+  const isBound = token.type === "DPoP"
+  if (isBound !== (key !== undefined) && !(key !== undefined && client.allowDowngrade)) {
+    const expected = key === undefined ? "Bearer" : "DPoP"
+    return new TokenTypeMismatch({ clientName, endpoint, status, expected, found: token.type })
+  }
+  if (!isBound && certificate === undefined) return undefined
+  const found = confirmationOf(token.value)
+  if (isBound && found.jkt !== undefined && found.jkt !== key?.thumbprint) {
+    return new KeyBindingMismatch({ clientName, binding: "key", expected: key?.thumbprint, found: found.jkt })
+  }
+  if (certificate !== undefined && found.certificate !== undefined && found.certificate !== certificate) {
+    return new KeyBindingMismatch({
+      clientName,
+      binding: "certificate",
+      expected: certificate,
+      found: found.certificate
+    })
+  }
+  return undefined
+}
+
+/** @internal */
+export const readToken = (
+  answer: Answer,
+  client: TokenClient,
+  binding: Binding,
+  from: From
+): TokenResponse | ReturnType<typeof refusal> | TokenTypeMismatch | KeyBindingMismatch => {
+  const json = jsonObject(answer.body)
+  const isResult = typeof json !== "string" && answer.status >= 200 && answer.status < 300 &&
+    json.access_token !== undefined
+  if (!isResult) return refusal(answer, json, from)
+  const invalid = (problem: string) =>
+    new TokenResponseInvalid({ clientName: from.clientName, endpoint: from.endpoint, status: answer.status, problem })
+  const { access_token: value, token_type: type = "Bearer" } = json
+  if (typeof value !== "string" || !isSendable(value)) {
+    return invalid("its access_token is not a text of printable ASCII characters (RFC 6749 appendix A.12)")
+  }
+  const tokenType = typeof type === "string" ? OAuthValues.normalizeTokenType(type) : ""
+  if (!OAuthValues.isTokenType(tokenType)) return invalid("its token_type is not a scheme (RFC 6749 section 7.1)")
+  const problem = bindingProblem({ value, type: tokenType }, binding, client, { ...from, status: answer.status })
+  if (problem !== undefined) return problem
+  const life = lifetime(json.expires_in, client.defaultLifetime)
+  const secret = (field: unknown) => typeof field === "string" && field !== "" ? Redacted.make(field) : undefined
+  return {
+    accessToken: new AccessToken({
+      value: Redacted.make(value),
+      type: tokenType,
+      clientName: client.name,
+      scope: typeof json.scope === "string" ? json.scope : undefined,
+      obtainedAt: DateTime.unsafeMake(answer.sentAt),
+      expiresAt: Duration.isFinite(life) ? DateTime.unsafeMake(answer.sentAt + Duration.toMillis(life)) : undefined,
+      keyThumbprint: tokenType === "DPoP" ? binding.key?.thumbprint : undefined
+    }),
+    refreshToken: secret(json.refresh_token),
+    idToken: secret(json.id_token),
+    raw: Redacted.make(json)
+  }
+}

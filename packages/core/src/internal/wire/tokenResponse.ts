@@ -1,0 +1,94 @@
+/**
+ * What an authorization server says, read leniently: unknown fields, unknown token types, any letter case and a number as
+ * text are accepted; what cannot be read never throws.
+ */
+import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
+import { TokenEndpointError, TokenResponseInvalid } from "../../OAuthError.ts"
+import type { Answer } from "./exchange.ts"
+import { formEncode } from "./formEncode.ts"
+
+/** @internal */
+export type Json = Readonly<Record<string, unknown>>
+
+/** @internal */
+export interface From {
+  readonly clientName: string
+  readonly endpoint: string
+  /** Values that were sent and must not come back in an error. */
+  readonly secrets: () => ReadonlyArray<string>
+}
+
+const textOf = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+
+/** @internal Text of a server as it may be shown: bounded, on one line, nothing in it that we sent as a secret. */
+export const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
+  const clean = secrets.filter((secret) => secret.length > 3)
+    .flatMap((secret) => [secret, encodeURIComponent(secret), formEncode(secret)])
+    .reduce((cleaned, secret) => cleaned.replaceAll(secret, "<redacted>"), text)
+  // eslint-disable-next-line no-control-regex
+  return clean.slice(0, 500).replace(/[\x00-\x1f\x7f]+/g, " ")
+}
+
+/** @internal The JSON object of an answer, or what is there instead. */
+export const jsonObject = (body: string): Json | string => {
+  const text = body.trim()
+  if (text === "") return "its body is empty"
+  try {
+    const json: unknown = JSON.parse(text)
+    return Predicate.isReadonlyRecord(json) ? json : "its body is JSON, but not an object"
+  } catch {
+    return text.startsWith("<") ? "its body is HTML or XML, not JSON" : "its body is not JSON"
+  }
+}
+
+/** @internal The error code of an answer, if it has one. */
+export const errorOf = ({ body, status }: Answer): string | undefined => {
+  if (status < 400) return undefined
+  const json = jsonObject(body)
+  return typeof json === "string" ? undefined : textOf(json.error)
+}
+
+/** @internal The error object of an answer, whatever its status (RFC 6749 section 5.2); else what is wrong with it. */
+export const refusal = (answer: Answer, json: Json | string, from: From): TokenEndpointError | TokenResponseInvalid => {
+  const { clientName, endpoint, secrets } = from
+  const { retryAfter, status } = answer
+  const error = typeof json === "string" ? undefined : textOf(json.error)
+  if (typeof json === "string" || error === undefined) {
+    const problem = typeof json === "string" ? json : "its JSON has neither a result nor an error"
+    return new TokenResponseInvalid({ clientName, endpoint, status, problem, retryAfter })
+  }
+  const sent = secrets()
+  const shown = (value: unknown) => {
+    const text = textOf(value)
+    return text === undefined ? undefined : scrub(text, sent)
+  }
+  return new TokenEndpointError({
+    clientName,
+    endpoint,
+    status,
+    error: scrub(error, sent),
+    errorDescription: shown(json.error_description),
+    errorUri: shown(json.error_uri),
+    retryAfter
+  })
+}
+
+/** A lifetime above this, a hundred years, is told apart from "never" by nobody. */
+const longest = 100 * 365 * 24 * 3600
+
+/**
+ * @internal Seconds of `expires_in` (RFC 6749 section 5.1), also where it came as text. Absent: `defaultLifetime`. Zero,
+ * negative or unreadable: zero, a token that serves the request it was asked for and is not kept.
+ */
+export const lifetime = (expiresIn: unknown, defaultLifetime: Duration.Duration): Duration.Duration => {
+  if (expiresIn === undefined || expiresIn === null) return defaultLifetime
+  const seconds = typeof expiresIn === "string" && /^\s*\d+(?:\.\d+)?\s*$/.test(expiresIn)
+    ? Number(expiresIn)
+    : expiresIn
+  if (typeof seconds !== "number" || !Number.isFinite(seconds) || seconds <= 0) return Duration.zero
+  return seconds > longest ? Duration.infinity : Duration.seconds(seconds)
+}
+
+/** @internal The characters that a header can carry (RFC 6749 appendix A.12). */
+export const isSendable = (token: string): boolean => /^[\x20-\x7e]+$/.test(token)
