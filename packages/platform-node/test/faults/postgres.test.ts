@@ -2,8 +2,9 @@
  * Processes that share a Postgres, and what can happen to them and to it: real processes, a real Postgres, a real
  * authorization server.
  */
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, layer } from "@effect/vitest"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Deferred, Effect, Layer, type Scope } from "effect"
 import { password, type Postgres, query, startPostgres } from "../support/postgres.ts"
 import * as FaultProxy from "./support/faultProxy.ts"
 import * as Scenarios from "./support/scenarios.ts"
@@ -32,6 +33,22 @@ const serverOf = (postgres: Postgres): Scenarios.Server => ({
 
 const shared = Effect.map(Shared, serverOf)
 const own = Effect.map(start, (postgres) => ({ postgres, server: serverOf(postgres) }))
+
+/** Another transaction has the table of entries for itself, until Postgres is stopped. */
+const stepWaits = ({ config }: Postgres, table: string) =>
+  Effect.gen(function*() {
+    const locked = yield* Deferred.make<void>()
+    yield* Effect.flatMap(PgClient.PgClient, (sql) =>
+      sql.withTransaction(
+        sql.unsafe(`lock table "${table}"`).pipe(
+          Effect.zipRight(Deferred.succeed(locked, undefined)),
+          Effect.zipRight(Effect.never)
+        )
+      )).pipe(Effect.provide(PgClient.layer({ ...config, maxConnections: 1 })), Effect.ignore, Effect.forkScoped)
+    yield* Deferred.await(locked)
+    const waiting = query(config, "select 1 from pg_stat_activity where wait_event_type = 'Lock'")
+    return Effect.asVoid(Effect.repeat(waiting, { until: (rows) => rows.length > 0 }))
+  })
 
 const limit = 60_000
 
@@ -84,7 +101,8 @@ describe("processes that share a Postgres", () => {
               server,
               port: server.port,
               begin: Effect.promise(() => postgres.stopAtOnce()),
-              end: Effect.promise(() => postgres.start())
+              end: Effect.promise(() => postgres.start()),
+              stepWaits: (table) => stepWaits(postgres, table)
             })),
         limit
       )

@@ -170,13 +170,16 @@ export interface Fault {
   readonly port: number
   readonly begin: Effect.Effect<void>
   readonly end: Effect.Effect<void>
+  /** Makes the next step of the store of this name wait. Ends, inside, when one waits: then the fault begins. */
+  readonly stepWaits?: ((name: string) => Effect.Effect<Effect.Effect<void>, never, Scope.Scope>) | undefined
 }
 
 /** A fault of a store: tokens come all the same, and when it is over they are shared again. */
-export const outage = ({ begin, end, port, server }: Fault): Test =>
+export const outage = ({ begin, end, port, server, stepWaits }: Fault): Test =>
   Effect.gen(function*() {
     const it = yield* site
-    const store = server.store(newName(), port)
+    const name = newName()
+    const store = server.store(name, port)
     const workers = (yield* Fleet).slice(0, 2)
     const stacks = yield* everyone(workers, ({ open }) => open(it.settings(store, { storeTimeout })))
     const [one, other] = stacks as [Workers.Stack, Workers.Stack]
@@ -193,7 +196,17 @@ export const outage = ({ begin, end, port, server }: Fault): Test =>
     yield* eventually("one process sees the renewal of another", agree("kept"))
     assert.deepStrictEqual((yield* everyone(stacks, ({ log }) => log)).flat(), [])
 
-    yield* begin
+    if (stepWaits === undefined) {
+      yield* begin
+    } else {
+      const inTheMiddle = yield* workers[0]!.open(it.settings(store, patience))
+      const oneWaits = yield* stepWaits(name)
+      const call = yield* Effect.fork(inTheMiddle.get({ partition: "in the middle" }))
+      yield* oneWaits
+      yield* begin
+      onlyToken(yield* Fiber.join(call))
+      yield* inTheMiddle.close
+    }
     let asked = 0
     for (let round = 0; round < 3; round++) {
       const outcomes = yield* everyone(stacks, ({ get }) =>
