@@ -22,22 +22,22 @@ const growth = (keys: number, ...args: ReadonlyArray<string>) =>
     return (after - before) / (keys / 2)
   })
 
-/** Anything that stays of a key, be it its name alone in a map, takes more. */
-const limit = 150
+/** What the cache knows of one key takes about twice as much; some of this is compiled code. */
+const limit = 450
 
 describe("the heap stays as it is, with a cache of 1,000 entries", () => {
   it.scopedLive(
-    "over 12,000 keys, and a store that forgets at once",
-    () => Effect.map(growth(12_000), (bytes) => assert.isBelow(bytes, limit)),
+    "over 20,000 keys, and a store that forgets at once",
+    () => Effect.map(growth(20_000), (bytes) => assert.isBelow(bytes, limit)),
     60_000
   )
 
   it.scopedLive.skipIf(!RedisServer.available)(
-    "over 3,000 keys, and a Redis (skipped where there is no redis-server)",
+    "over 4,000 keys, and a Redis (skipped where there is no redis-server)",
     () =>
       Effect.gen(function*() {
         const { url } = yield* RedisServer.start()
-        assert.isBelow(yield* growth(3000, url), 4 * limit)
+        assert.isBelow(yield* growth(4000, url), limit)
       }),
     60_000
   )
