@@ -73,6 +73,21 @@ describe("TokenStore", () => {
       assert.isTrue(Option.isSome(yield* Fiber.poll(holder)))
     }))
 
+  it.effect("gives back a lock whose holder did not wait for the answer", () =>
+    Effect.gen(function*() {
+      const driver = yield* MemoryDriver.make
+      const mute = TokenStore.make({
+        ...driver,
+        lock: (...args) => Effect.zipRight(driver.lock(...args), Effect.never)
+      })
+      const call = yield* Effect.fork(Effect.timeoutOption(mute.withLock("a", {}, () => Effect.void), "1 seconds"))
+      yield* TestClock.adjust("1 seconds")
+      yield* Fiber.join(call)
+      yield* Effect.yieldNow()
+      const next = yield* TokenStore.make(driver).withLock("a", { wait: 0 }, () => Effect.succeed("free"))
+      assert.deepStrictEqual(next, Option.some("free"))
+    }))
+
   // A suite that lets a bad store pass is worth nothing: each of these stores has one fault.
   describe.concurrent("the contract finds a store that", () => {
     const yielding = Effect.yieldNow()

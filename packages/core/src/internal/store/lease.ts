@@ -67,11 +67,19 @@ export const withLock = (locks: Locks) =>
     const lease = Duration.decode(options.lease ?? "15 seconds")
     const wait = Duration.decode(options.wait ?? "5 seconds")
     const holder = yield* makeHolder
+    // A store that does not answer must not hold up what has been done; the lease ends by itself.
+    const release = locks.unlock(key, holder).pipe(
+      Effect.ignore,
+      Effect.interruptible,
+      Effect.timeoutOption("1 second")
+    )
     return yield* Effect.acquireUseRelease(
-      // Interruptible while it waits; a lock that came at the very moment of an interruption ends with its lease.
-      Effect.interruptible(acquire(locks, key, holder, lease, wait)),
+      // Who no longer waits for the store's answer may have been given the lock by it.
+      Effect.onInterrupt(Effect.interruptible(acquire(locks, key, holder, lease, wait)), () =>
+        Effect.forkDaemon(release)),
       Option.match({
-        onNone: () => Effect.succeedNone,
+        onNone: () =>
+          Effect.succeedNone,
         onSome: (fence) =>
           Effect.scoped(Effect.gen(function*() {
             const lost = yield* Deferred.make<void>()
@@ -81,10 +89,6 @@ export const withLock = (locks: Locks) =>
             return Option.some(yield* use({ fence, lost: Deferred.await(lost) }))
           }))
       }),
-      // A store that does not answer must not hold up what has been done; the lease ends by itself.
-      (fence) =>
-        Option.isNone(fence)
-          ? Effect.void
-          : locks.unlock(key, holder).pipe(Effect.ignore, Effect.interruptible, Effect.timeoutOption("1 second"))
+      (fence) => Option.isNone(fence) ? Effect.void : release
     )
   })
