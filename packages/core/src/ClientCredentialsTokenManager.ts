@@ -260,6 +260,8 @@ export const make: Effect.Effect<
     readonly revision: number
     readonly client: TokenClient
     readonly addresses: Addresses
+    /** Whether its tokens are sent with proofs. */
+    readonly mayBeBound: boolean
   }
 
   /** By name, the clients that are defined, so there are no more of them than definitions. */
@@ -271,7 +273,8 @@ export const make: Effect.Effect<
     if (known !== undefined && known.revision === revision && !isOutdated(known.addresses)) return known
     const client = clients.get(name)
     if (revision === undefined || !isKnown(client)) return undefined
-    const made: Kept = { revision, client: client.value, addresses: addressesOf(client.value) }
+    const addresses = addressesOf(client.value)
+    const made: Kept = { revision, client: client.value, addresses, mayBeBound: client.value.dpop !== undefined }
     kept.set(name, made)
     return made
   }
@@ -287,8 +290,8 @@ export const make: Effect.Effect<
     if (known === undefined) return undefined
     const address = find(known.client, known.addresses, parameters)
     const found = Either.isRight(address) ? cache.hit(address.right, now) : undefined
-    // One that has just come from a shared store is bound to its key first.
-    return found !== undefined && isReady(found) ? found : undefined
+    // One that has just come from a shared store is bound to its key first. A look at the token would cost others a cache miss.
+    return found === undefined || !known.mayBeBound || isReady(found) ? found : undefined
   }
 
   return {

@@ -61,7 +61,7 @@ const clientKeyOf = (client: TokenClient): ClientKey => {
       client.issuer ?? client.tokenEndpoint?.href,
       client.clientId,
       // A token of a key store's earlier key stays good, since it is sent with proofs of its own key.
-      client.dpop === true ? "dpop" : client.dpop?.thumbprint
+      ...(client.dpop === undefined ? [] : [client.dpop === true ? "dpop" : client.dpop.thumbprint])
     ]),
     scope: scopeKey(client.scope),
     resource: resourceKey(client.resource),
@@ -88,7 +88,8 @@ export const structural = (
     ? own.parameters
     : parametersKey({ ...client.parameters, ...parameters.parameters })
   const partition = parameters.partition === undefined ? "" : `=${parameters.partition}`
-  return `${own.identity}\n${scope}\n${resource}\n${extra}\n${certificate ?? ""}\n${partition}`
+  const identity = certificate === undefined ? own.identity : own.identity + certificate
+  return `${identity}\n${scope}\n${resource}\n${extra}\n${partition}`
 }
 
 /**
