@@ -7,6 +7,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { JWK } from "jose"
 import { SigningAlgorithm } from "../OAuthValues.ts"
+import { byteLength, coordinateBytes, isBase64Url } from "./base64url.ts"
 import { shapeOf } from "./problem.ts"
 
 const isAlgorithm = Schema.is(SigningAlgorithm)
@@ -20,16 +21,12 @@ export interface PrivateJwk {
 }
 
 const curves: Readonly<Record<string, { readonly algorithm: SigningAlgorithm; readonly bytes: number }>> = {
-  "P-256": { algorithm: "ES256", bytes: 32 },
-  "P-384": { algorithm: "ES384", bytes: 48 },
-  "P-521": { algorithm: "ES512", bytes: 66 }
+  "P-256": { algorithm: "ES256", bytes: coordinateBytes["P-256"] },
+  "P-384": { algorithm: "ES384", bytes: coordinateBytes["P-384"] },
+  "P-521": { algorithm: "ES512", bytes: coordinateBytes["P-521"] }
 }
 
 const rsaPrivate = ["d", "p", "q", "dp", "dq", "qi"] as const
-
-const isBase64Url = (value: unknown): value is string => typeof value === "string" && /^[A-Za-z0-9_-]+$/.test(value)
-
-const byteLength = (text: string): number => Math.floor((text.length * 3) / 4)
 
 /** The length of a number in bits, leading zeros not counted. */
 const bitLength = (text: string): number => {

@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import type { JWK } from "jose"
 import type { SigningAlgorithm } from "../../OAuthValues.ts"
+import { byteLength, coordinateBytes, isBase64Url } from "../base64url.ts"
 
 /** @internal */
 export interface PublicJwk {
@@ -23,10 +24,10 @@ interface Kind {
   readonly sizes: Sizes
 }
 
-const curve = (crv: string, bytes: number): Kind => ({
-  fixed: { crv, kty: "EC" },
-  sizes: { x: [bytes, bytes], y: [bytes, bytes] }
-})
+const curve = (crv: keyof typeof coordinateBytes): Kind => {
+  const bytes = coordinateBytes[crv]
+  return { fixed: { crv, kty: "EC" }, sizes: { x: [bytes, bytes], y: [bytes, bytes] } }
+}
 
 const edwards: Kind = { fixed: { crv: "Ed25519", kty: "OKP" }, sizes: { x: [32, 32] } }
 
@@ -37,11 +38,11 @@ const rsa: Kind = { fixed: { kty: "RSA" }, sizes: { e: [1, 4], n: [256, 1024] } 
 const kindOf = (algorithm: SigningAlgorithm): Kind => {
   switch (algorithm) {
     case "ES256":
-      return curve("P-256", 32)
+      return curve("P-256")
     case "ES384":
-      return curve("P-384", 48)
+      return curve("P-384")
     case "ES512":
-      return curve("P-521", 66)
+      return curve("P-521")
     case "Ed25519":
     case "EdDSA":
       return edwards
@@ -53,8 +54,8 @@ const kindOf = (algorithm: SigningAlgorithm): Kind => {
 const privateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] as const
 
 const isNumberOf = (value: unknown, [least, most]: readonly [number, number]): value is string => {
-  if (typeof value !== "string" || !/^[A-Za-z0-9_-]+$/.test(value)) return false
-  const bytes = Math.floor((value.length * 3) / 4)
+  if (!isBase64Url(value)) return false
+  const bytes = byteLength(value)
   return bytes >= least && bytes <= most
 }
 
