@@ -9,9 +9,9 @@ import { once } from "node:events"
 import http from "node:http"
 import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
+import * as RedisServer from "../../examples/servers/redis.ts"
 import { measure, repeat, repeatPromise } from "./measure.ts"
 import * as Ours from "./ours.ts"
-import * as RedisServer from "./redis.ts"
 import { ratioRow, type Row, time, times } from "./table.ts"
 
 /** Answers after 50 ms, and counts. */

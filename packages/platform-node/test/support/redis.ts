@@ -1,7 +1,7 @@
 import { Effect, type Scope } from "effect"
 import { Redis } from "ioredis"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { type AddressInfo, createServer } from "node:net"
+import { freePort } from "../../../../examples/servers/freePort.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 /** Whether there is a redis-server on this machine; where there is none, its tests are skipped and say so. */
@@ -17,14 +17,6 @@ export interface RedisServer {
   /** A connection of the test's own. */
   readonly admin: Redis
 }
-
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as AddressInfo
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 const spawnServer = (port: number, args: ReadonlyArray<string>) =>
   Effect.async<ChildProcess>((resume) => {
