@@ -7,8 +7,10 @@ import http from "node:http"
 import type Provider from "oidc-provider"
 import { listen, stop } from "./listening.ts"
 import * as MemoryAdapter from "./memoryAdapter.ts"
-import { observe, type Observed, type ServedRequest } from "./observing.ts"
+import { type Observed, observer, type ServedRequest } from "./observing.ts"
 import * as OidcProvider from "./provider.ts"
+import { record, type Refresh } from "./users/refreshes.ts"
+import * as SigningOut from "./users/signingOut.ts"
 
 export interface Options extends OidcProvider.ProviderOptions {
   /** 0, the default, takes a free one. */
@@ -18,7 +20,7 @@ export interface Options extends OidcProvider.ProviderOptions {
   readonly onAnswer?: ((request: ServedRequest) => void) | undefined
 }
 
-export type { ServedRequest }
+export type { Refresh, ServedRequest }
 
 export interface AuthorizationServer extends Observed {
   readonly issuer: string
@@ -26,6 +28,10 @@ export interface AuthorizationServer extends Observed {
   readonly tokenEndpoint: string
   readonly introspectionEndpoint: string
   readonly revocationEndpoint: string
+  readonly authorizationEndpoint: string
+  readonly pushedAuthorizationEndpoint: string
+  readonly userInfoEndpoint: string
+  readonly endSessionEndpoint: string
   readonly port: number
   /** Kills its connections and refuses new ones; a client that had one may first see a reset. What it knows stays. */
   readonly stop: Effect.Effect<void>
@@ -33,8 +39,20 @@ export interface AuthorizationServer extends Observed {
   readonly restart: Effect.Effect<void>
   /** Drops opaque tokens at the server, of one client or of all, without a word to anybody. */
   readonly revokeAllTokens: (clientId?: string) => Effect.Effect<void>
-  /** Looks an opaque access token up where the server keeps it, also while it is stopped. */
+  /** Looks an opaque access token or a refresh token up where the server keeps it, also while it is stopped. */
   readonly isActive: (token: Redacted.Redacted<string>) => Effect.Effect<boolean>
+  /** Each refresh token that reached it, in the order of the outcomes; an answer that got lost is among them. */
+  readonly refreshes: () => ReadonlyArray<Refresh>
+  /**
+   * Ends a user's sessions here, as its own end of session page does: tells the clients that have a
+   * `backchannel_logout_uri`, each one before the next, and gives those back when all have answered. Refresh tokens of
+   * logins with `offline_access` live on.
+   */
+  readonly signOut: (userName: string) => Effect.Effect<ReadonlyArray<SigningOut.Told>>
+  /** Drops a user's consents with all tokens that came of them: the next refresh is `invalid_grant`. */
+  readonly revokeGrant: (userName: string) => Effect.Effect<void>
+  /** Signs with a new key from now on. The old one stays published unless `keepOld` is false. Sessions and tokens stay. */
+  readonly rotateKeys: (options?: { readonly keepOld?: boolean | undefined }) => Effect.Effect<void>
 }
 
 /** The path below the issuer; RFC 8414 puts its well-known part in front of the issuer's path. */
@@ -64,10 +82,17 @@ export const start = (options: Options): Effect.Effect<AuthorizationServer, neve
 
     const issuer = `http://127.0.0.1:${port}${issuerPath}`
     const memory = MemoryAdapter.make()
-    const provider = yield* Effect.promise(() => OidcProvider.make(issuer, memory.adapter, options))
+    const { watch, ...observed } = observer(onAnswer)
+    const refreshes: Array<Refresh> = []
 
-    const observed = observe(provider, onAnswer)
-    server.on("request", mounted(provider, issuerPath))
+    const build = async (secrets: OidcProvider.Secrets) => {
+      const provider = await OidcProvider.make(issuer, memory.adapter, options, secrets)
+      watch(provider)
+      record(refreshes, provider)
+      return { provider, secrets, listener: mounted(provider, issuerPath) }
+    }
+    let current = yield* Effect.promise(async () => build(await OidcProvider.generateSecrets(options)))
+    server.on("request", (request, response) => current.listener(request, response))
 
     return {
       ...observed,
@@ -76,6 +101,10 @@ export const start = (options: Options): Effect.Effect<AuthorizationServer, neve
       tokenEndpoint: `${issuer}/token`,
       introspectionEndpoint: `${issuer}/token/introspection`,
       revocationEndpoint: `${issuer}/token/revocation`,
+      authorizationEndpoint: `${issuer}/auth`,
+      pushedAuthorizationEndpoint: `${issuer}/request`,
+      userInfoEndpoint: `${issuer}/me`,
+      endSessionEndpoint: `${issuer}/session/end`,
       port,
       stop: stop(server),
       restart: Effect.zipRight(stop(server), Effect.asVoid(listen(server, port))),
@@ -83,8 +112,17 @@ export const start = (options: Options): Effect.Effect<AuthorizationServer, neve
       isActive: (token) =>
         Effect.promise(async () => {
           const value = Redacted.value(token)
-          const found = await provider.ClientCredentials.find(value) ?? await provider.AccessToken.find(value)
+          const { AccessToken, ClientCredentials, RefreshToken } = current.provider
+          const found = await ClientCredentials.find(value) ?? await AccessToken.find(value) ??
+            await RefreshToken.find(value)
           return found?.isValid === true
+        }),
+      refreshes: () => refreshes,
+      signOut: (userName) => SigningOut.signOut(() => current.provider, memory, userName),
+      revokeGrant: (userName) => SigningOut.revokeGrant(memory, userName),
+      rotateKeys: ({ keepOld = true } = {}) =>
+        Effect.promise(async () => {
+          current = await build(await OidcProvider.rotateKeys(current.secrets, keepOld))
         })
     }
   })

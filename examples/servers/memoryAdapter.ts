@@ -5,6 +5,10 @@ export interface Memory {
   readonly adapter: AdapterFactory
   /** Drops the tokens of a client, or of all clients. */
   readonly dropTokens: (clientId?: string) => void
+  /** What it keeps of a kind, such as "Session" or "Grant". */
+  readonly find: (model: string, isFound: (payload: AdapterPayload) => boolean) => ReadonlyArray<AdapterPayload>
+  /** Drops a grant with all its tokens. */
+  readonly revokeGrant: (grantId: string) => void
 }
 
 interface Entry {
@@ -47,6 +51,12 @@ export const make = (): Memory => {
     dropTokens: (clientId) =>
       dropWhere(({ model, payload }) =>
         tokenModels.has(model) && (clientId === undefined || payload.clientId === clientId)
-      )
+      ),
+    find: (model, isFound) =>
+      [...entries.values()].filter((entry) => entry.model === model && isFound(entry.payload)).map(({ payload }) =>
+        payload
+      ),
+    revokeGrant: (grantId) =>
+      dropWhere(({ id, model, payload }) => payload.grantId === grantId || (model === "Grant" && id === grantId))
   }
 }

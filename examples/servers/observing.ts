@@ -5,6 +5,7 @@ import type Provider from "oidc-provider"
 /** A request that was answered. It names form fields, and never says what was in them. */
 export interface ServedRequest {
   readonly method: string
+  /** A login that goes on after its pages is "/auth/:uid". */
   readonly path: string
   readonly fields: ReadonlyArray<string>
   /** Of the client that authenticated itself. */
@@ -52,7 +53,7 @@ const servedRequest = (context: Context): ServedRequest => {
   const { body, method, oidc, path, status } = context
   return {
     method,
-    path,
+    path: path.replace(/^\/auth\/.+/, "/auth/:uid"),
     fields: Object.keys(oidc?.body ?? {}),
     clientId: oidc?.client?.clientId,
     status,
@@ -68,15 +69,28 @@ export interface Observed {
   readonly requests: () => ReadonlyArray<ServedRequest>
 }
 
-export const observe = (provider: Provider, onAnswer?: (request: ServedRequest) => void): Observed => {
+export interface Observer extends Observed {
+  /** Watches one more provider, such as the successor of another. */
+  readonly watch: (provider: Provider) => void
+}
+
+export const observer = (onAnswer?: (request: ServedRequest) => void): Observer => {
   const requests: Array<ServedRequest> = []
   let tokenRequests = 0
-  provider.use(async (ctx, next) => {
-    if (ctx.method === "POST" && ctx.path === "/token") tokenRequests++
-    await next()
-    const request = servedRequest(ctx as unknown as Context)
-    requests.push(request)
-    onAnswer?.(request)
-  })
-  return { tokenRequests: () => tokenRequests, requests: () => requests }
+  const watch = (provider: Provider) => {
+    provider.use(async (ctx, next) => {
+      if (ctx.method === "POST" && ctx.path === "/token") tokenRequests++
+      await next()
+      const request = servedRequest(ctx as unknown as Context)
+      requests.push(request)
+      onAnswer?.(request)
+    })
+  }
+  return { watch, tokenRequests: () => tokenRequests, requests: () => requests }
+}
+
+export const observe = (provider: Provider): Observed => {
+  const { watch, ...observed } = observer()
+  watch(provider)
+  return observed
 }

@@ -1,7 +1,9 @@
 import { exportJWK, generateKeyPair } from "jose"
-import { randomBytes } from "node:crypto"
+import { randomBytes, randomUUID } from "node:crypto"
 import type { AdapterFactory, ClientMetadata, Configuration, JWKS } from "oidc-provider"
 import type Provider from "oidc-provider"
+import * as Interactions from "./users/interactions.ts"
+import * as Users from "./users/users.ts"
 
 export interface ProviderOptions {
   readonly clients: ReadonlyArray<ClientMetadata>
@@ -14,6 +16,12 @@ export interface ProviderOptions {
   readonly jwt?: boolean | undefined
   /** Proofs of possession: `accepted`, or with a nonce that the server demands in each. Default: unknown to it. */
   readonly dpop?: "accepted" | "nonces" | undefined
+  /**
+   * Users can sign in: any user name works, without a password, in a browser. Authorization code with PKCE, consent,
+   * rotating refresh tokens, pushed and signed requests, userinfo, logout and back-channel logout. A client that uses it
+   * says so: `grant_types`, `redirect_uris`, `response_types: ["code"]`, and where it can, `backchannel_logout_uri`.
+   */
+  readonly users?: boolean | Users.Users | undefined
   /** Anything else that oidc-provider can be told; wins over what is set here. */
   readonly configuration?: Configuration | undefined
 }
@@ -33,9 +41,30 @@ const loadQuietly = async () => {
 
 const library = await loadQuietly()
 
-const generateKeys = async (): Promise<JWKS> => {
-  const { privateKey } = await generateKeyPair("ES256", { extractable: true })
-  return { keys: [{ ...await exportJWK(privateKey), alg: "ES256", use: "sig" }] } as JWKS
+/** What stays as it is when a provider takes the place of another. */
+export interface Secrets {
+  readonly jwks: JWKS
+  readonly nonceSecret: Buffer
+  readonly cookieKeys: ReadonlyArray<string>
+}
+
+const generateKey = async (alg: string) => {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true })
+  return { ...await exportJWK(privateKey), alg, use: "sig", kid: randomUUID() } as JWKS["keys"][number]
+}
+
+export const generateSecrets = async ({ configuration }: ProviderOptions): Promise<Secrets> => ({
+  jwks: configuration?.jwks ?? { keys: [await generateKey("ES256")] },
+  nonceSecret: randomBytes(32),
+  cookieKeys: [randomUUID()]
+})
+
+/** A new key for each that signs now. The old ones stay published, or not. */
+export const rotateKeys = async (secrets: Secrets, keepOld: boolean): Promise<Secrets> => {
+  const old = secrets.jwks.keys
+  const keys: Array<JWKS["keys"][number]> = []
+  for (const alg of new Set(old.map(({ alg }) => alg ?? "ES256"))) keys.push(await generateKey(alg))
+  return { ...secrets, jwks: { keys: keepOld ? keys.concat(old) : keys } }
 }
 
 const scopesOf = (clients: ReadonlyArray<ClientMetadata>): Array<string> => [
@@ -50,21 +79,28 @@ const fetchLoopback = (input: string | URL | Request, init: RequestInit = {}) =>
 
 const signatures = ["ES256", "ES384", "ES512", "RS256", "PS256", "Ed25519", "EdDSA"] as const
 
-const dpopFeature = (dpop: ProviderOptions["dpop"]) =>
+const dpopFeature = (dpop: ProviderOptions["dpop"], { nonceSecret }: Secrets) =>
   dpop === undefined
     ? { enabled: false }
-    : { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => dpop === "nonces" }
+    : { enabled: true, nonceSecret, requireNonce: () => dpop === "nonces" }
 
-export const make = async (issuer: string, adapter: AdapterFactory, options: ProviderOptions): Promise<Provider> => {
+/** The secrets are made if they are not given. */
+export const make = async (
+  issuer: string,
+  adapter: AdapterFactory,
+  options: ProviderOptions,
+  given?: Secrets
+): Promise<Provider> => {
   const { clients, configuration = {}, dpop, jwt = false, tokenLifetime = 3600 } = options
-  const scopes = scopesOf(clients)
-  return new library.Provider(issuer, {
+  const secrets = given ?? await generateSecrets(options)
+  const users = options.users === true ? {} : options.users === false ? undefined : options.users
+  const scopes = users === undefined ? scopesOf(clients) : Users.scopesOf(clients)
+  const provider = new library.Provider(issuer, {
     adapter,
     clients: [...clients],
     scopes,
     // 15 seconds by default: a token would outlive its end
     clockTolerance: 0,
-    jwks: configuration.jwks ?? await generateKeys(),
     fetch: fetchLoopback,
     clientAuthMethods: [
       "none",
@@ -75,9 +111,12 @@ export const make = async (issuer: string, adapter: AdapterFactory, options: Pro
     ],
     enabledJWA: {
       clientAuthSigningAlgValues: ["HS256", ...signatures],
-      dPoPSigningAlgValues: [...signatures]
+      dPoPSigningAlgValues: [...signatures],
+      ...(users === undefined ? {} : { requestObjectSigningAlgValues: [...signatures] })
     },
+    ...(users === undefined ? {} : Users.configuration(library, { users, issuer, cookieKeys: secrets.cookieKeys })),
     ...configuration,
+    jwks: secrets.jwks,
     clientDefaults: {
       grant_types: ["client_credentials"],
       redirect_uris: [],
@@ -89,21 +128,25 @@ export const make = async (issuer: string, adapter: AdapterFactory, options: Pro
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
-      dPoP: dpopFeature(dpop),
+      dPoP: dpopFeature(dpop, secrets),
       introspection: { enabled: true, allowedPolicy: () => true },
       revocation: { enabled: true, allowedPolicy: (_, client, token) => token.clientId === client.clientId },
       resourceIndicators: {
         enabled: true,
+        // a login for many resources: the token of its code is for userinfo, unless the code's request names one
         defaultResource: () => jwt ? issuer : undefined,
         // a refresh without "resource" keeps the one that was granted
         useGrantedResource: () => true,
         getResourceServerInfo: (_, resource) => ({
           audience: resource,
-          scope: scopes.join(" "),
+          scope: (users === undefined ? scopes : Users.apiScopes(scopes)).join(" "),
           accessTokenFormat: "jwt"
         })
       },
+      ...(users === undefined ? {} : Users.features),
       ...configuration.features
     } as NonNullable<Configuration["features"]>
   })
+  if (users !== undefined) Interactions.serve(provider)
+  return provider
 }
