@@ -124,7 +124,12 @@ export const make = async (
       id_token_signed_response_alg: "ES256",
       ...configuration.clientDefaults
     },
-    ttl: { AccessToken: tokenLifetime, ClientCredentials: tokenLifetime, ...configuration.ttl },
+    ttl: {
+      ...(users === undefined ? {} : Users.lifetimes),
+      AccessToken: tokenLifetime,
+      ClientCredentials: tokenLifetime,
+      ...configuration.ttl
+    },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },

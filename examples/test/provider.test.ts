@@ -201,6 +201,34 @@ describe.skipIf(!Browser.available)("users at the authorization server", () => {
         assert.strictEqual(yield* Browser.heading(page), "Sign in")
       }))
 
+    it.scoped("another user at the same browser", () =>
+      Effect.gen(function*() {
+        const { app, page, plain } = yield* start()
+        yield* login(plain, page, "alice")
+        const { id_token } = yield* login(plain, page, "bob", { prompt: "login consent" })
+        assert.strictEqual((yield* plain.verify(id_token)).payload.sub, "bob")
+        assert.deepStrictEqual(app.logouts.map((token) => jose.decodeJwt(token).sub), ["alice"])
+      }))
+
+    it.scoped("a login for two APIs: first a token for userinfo, then one for each of them", () =>
+      Effect.gen(function*() {
+        const { page, plain, server } = yield* start()
+        const apis = ["https://invoices.example", "https://customers.example"]
+        const scope = "openid offline_access invoices"
+        const url = new URL(yield* plain.authorize({ scope }))
+        for (const api of apis) url.searchParams.append("resource", api)
+        yield* Browser.goto(page, url.href)
+        yield* Browser.signIn(page, "alice")
+        let tokens = yield* plain.exchange(answerOf(page).get("code") ?? "")
+        assert.strictEqual(JSON.parse((yield* plain.userInfo(tokens.access_token)).body).sub, "alice")
+        for (const resource of apis) {
+          tokens = yield* plain.refresh(tokens.refresh_token, { resource })
+          const { aud, scope, sub } = jose.decodeJwt(tokens.access_token)
+          assert.deepStrictEqual({ aud, scope, sub }, { aud: resource, scope: "invoices", sub: "alice" })
+        }
+        assert.deepStrictEqual(outcomes(server), ["ok", "ok"])
+      }))
+
     it.scoped("a login silently, and one that cannot be", () =>
       Effect.gen(function*() {
         const { page, plain } = yield* start()
@@ -227,8 +255,8 @@ describe.skipIf(!Browser.available)("users at the authorization server", () => {
         yield* Browser.confirmSignOut(page)
         assert.strictEqual(page.url(), `${app.origin}/bye?state=b4ck`)
         assert.strictEqual(app.logouts.length, 1)
-        yield* Browser.goto(page, yield* plain.authorize({ prompt: "login consent" }))
-        assert.strictEqual(yield* Browser.heading(page), "Sign in")
+        yield* Browser.goto(page, yield* plain.authorize({ prompt: "none" }))
+        assert.strictEqual(answerOf(page).get("error"), "login_required")
       }))
 
     it.scoped("signOut ends a user's session from the server's side, and tells the app", () =>
@@ -284,11 +312,14 @@ describe.skipIf(!Browser.available)("users at the authorization server", () => {
 
     it.scoped("the browser goes nowhere but to loopback, and its errors hold no code", () =>
       Effect.gen(function*() {
-        const { browser } = yield* Effect.map(Chromium, (browser) => ({ browser }))
+        const browser = yield* Browser.launch
+        const app = yield* RelyingParty.start
         const page = yield* browser.page
         const failed = yield* Effect.flip(Browser.goto(page, "http://example.com/callback?code=s3cret#s3cret"))
         assert.include(failed.message, "http://example.com/callback")
         assert.notInclude(failed.message, "s3cret")
+        const redirected = yield* Effect.flip(Browser.goto(page, `${app.origin}/away`))
+        assert.include(redirected.message, "ERR_NAME_NOT_RESOLVED")
         assert.deepStrictEqual(browser.refused(), ["http://example.com"])
       }))
   })

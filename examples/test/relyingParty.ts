@@ -59,7 +59,9 @@ export const start = Effect.gen(function*() {
     let body = ""
     for await (const chunk of request) body += String(chunk)
     if (request.url === "/backchannel") logouts.push(new URLSearchParams(body).get("logout_token") ?? "")
-    response.setHeader("content-type", "text/html").end(`<title>app</title><pre>${body}</pre>`)
+    if (request.url === "/away") response.writeHead(302, { location: "http://192.0.2.1/" })
+    else response.setHeader("content-type", "text/html")
+    response.end(`<title>app</title><pre>${body}</pre>`)
   })
   const port = yield* Effect.acquireRelease(listen(server, 0), () => stop(server))
   // another site than the authorization server's, as in life
@@ -130,8 +132,8 @@ export const client = (issuer: string, origin: string, clientId: "plain" | "sign
       Effect.promise(() =>
         post("/token", { grant_type: "authorization_code", code, redirect_uri, code_verifier: verifier })
       ),
-    refresh: (refresh_token: string) =>
-      Effect.promise(() => post("/token", { grant_type: "refresh_token", refresh_token })),
+    refresh: (refresh_token: string, extra: Record<string, string> = {}) =>
+      Effect.promise(() => post("/token", { grant_type: "refresh_token", refresh_token, ...extra })),
     userInfo: (accessToken: string) =>
       Effect.promise(async () => {
         const response = await send("GET", `${issuer}/me`, undefined, accessToken)

@@ -12,6 +12,7 @@ main { width: 100%; max-width: 24rem; padding: 2.25rem 2rem; background: var(--c
   border-radius: 14px; box-shadow: 0 12px 32px rgb(20 30 60 / 8%) }
 h1 { margin: 0 0 .35rem; font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em }
 p { margin: 0 0 1.5rem; color: var(--soft) }
+main > :last-child { margin-bottom: 0 }
 b { color: var(--ink); font-weight: 600; overflow-wrap: anywhere }
 label { display: block; margin-bottom: .35rem; font-size: .875rem; font-weight: 600 }
 input[type=text] { width: 100%; padding: .65rem .8rem; margin-bottom: 1.25rem; font: inherit; color: inherit;

@@ -46,6 +46,18 @@ export const scopesOf = (clients: ReadonlyArray<ClientMetadata>): Array<string> 
   ...new Set([...oidcScopes, ...clients.flatMap(({ scope }) => scope?.split(" ") ?? [])])
 ]
 
+const hour = 3600
+const fortnight = 14 * 24 * hour
+
+/** In seconds. The defaults of oidc-provider are the same, but it says on each start that they are defaults. */
+export const lifetimes = {
+  Grant: fortnight,
+  IdToken: hour,
+  Interaction: hour,
+  RefreshToken: fortnight,
+  Session: fortnight
+}
+
 export const features = {
   pushedAuthorizationRequests: { enabled: true },
   requestObjects: { enabled: true },
