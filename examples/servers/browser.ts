@@ -128,18 +128,15 @@ export const screenshot = (page: Page, file: string): Effect.Effect<void, Browse
 
 const button = (page: Page, name: string) => page.getByRole("button", { name, exact: true })
 
+/** A page that sends itself on, as an answer by POST does, never gets as far as its load event. */
 const follow = async (page: Page, action: () => Promise<void>): Promise<void> => {
   const next = page.waitForEvent("load")
   await Promise.all([next, action()])
 }
 
-/** The authorization server's answer by POST is a page that sends itself on, as is the end of another user's session. */
-const settle = async (page: Page): Promise<void> => {
-  await page.locator("form > noscript").waitFor({ state: "detached" })
-  await page.waitForLoadState("load")
-}
-
-const isAt = async (page: Page, title: string): Promise<boolean> => await page.title() === title
+/** Apps may have pages with the same titles. */
+const isAt = async (page: Page, step: "login" | "consent"): Promise<boolean> =>
+  await page.locator(`body[data-authorization-server=${step}]`).count() > 0
 
 /**
  * Walks through whatever of the login and consent pages the authorization server shows, from where the page is now to
@@ -147,15 +144,12 @@ const isAt = async (page: Page, title: string): Promise<boolean> => await page.t
  */
 export const signIn = (page: Page, userName: string): Effect.Effect<void, BrowserFailed> =>
   use(page, `sign in as ${userName}`, async () => {
-    await settle(page)
-    if (await isAt(page, "Sign in")) {
+    if (await isAt(page, "login")) {
       await page.getByLabel("User name").fill(userName)
       await follow(page, () => button(page, "Sign in").click())
-      await settle(page)
     }
-    if (await isAt(page, "Continue")) {
+    if (await isAt(page, "consent")) {
       await follow(page, () => button(page, "Continue").click())
-      await settle(page)
     }
   })
 

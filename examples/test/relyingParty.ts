@@ -141,9 +141,9 @@ export const client = (issuer: string, origin: string, clientId: "plain" | "sign
       }),
     /** Checks an ID token, or a logout token, with the keys that are published now. */
     verify: (jwt: string) =>
-      Effect.promise(async () => {
-        const keys: jose.JSONWebKeySet = await (await fetch(`${issuer}/jwks`)).json()
-        return jose.jwtVerify(jwt, jose.createLocalJWKSet(keys), { issuer, audience: clientId })
+      Effect.promise(() => {
+        const keys = jose.createRemoteJWKSet(new URL(`${issuer}/jwks`))
+        return jose.jwtVerify(jwt, keys, { issuer, audience: clientId })
       })
   }
 }

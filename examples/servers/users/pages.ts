@@ -43,7 +43,8 @@ const escape = (text: string): string => text.replace(/[&<>"']/g, (character) =>
 export const contentSecurityPolicy =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
-const page = (title: string, body: string): string =>
+/** `step` tells it from the pages of apps, for whoever drives a browser. */
+const page = (step: string, title: string, body: string): string =>
   `<!doctype html>
 <html lang="en">
 <head>
@@ -53,7 +54,7 @@ const page = (title: string, body: string): string =>
 <title>${escape(title)}</title>
 <style>${styles}</style>
 </head>
-<body><main>
+<body data-authorization-server="${step}"><main>
 <h1>${escape(title)}</h1>
 ${body}
 </main></body>
@@ -69,6 +70,7 @@ export interface Asking {
 
 export const login = (options: Asking & { readonly userName: string; readonly stepUp: boolean }): string =>
   page(
+    "login",
     "Sign in",
     `<p>${options.stepUp ? "Once more, with a second factor," : "To go on"} to <b>${escape(options.clientName)}</b></p>
 <form method="post" autocomplete="off">
@@ -97,6 +99,7 @@ export const consent = (
   options: Asking & { readonly userName: string; readonly scopes: ReadonlyArray<string> }
 ): string =>
   page(
+    "consent",
     "Continue",
     `<p><b>${escape(options.clientName)}</b> asks <b>${escape(options.userName)}</b> for</p>
 <ul>${options.scopes.map(scopeItem).join("")}</ul>
@@ -107,6 +110,7 @@ ${cancel(options.uid)}`
 /** The form comes from the server library, and goes to the server with or without `logout`. */
 export const logout = (options: { readonly userName: string; readonly form: string }): string =>
   page(
+    "logout",
     "Sign out",
     `<p>You are signed in as <b>${escape(options.userName)}</b></p>
 ${options.form}
@@ -114,7 +118,7 @@ ${options.form}
 <button type="submit" form="op.logoutForm" class="quiet">Stay signed in</button>`
   )
 
-export const signedOut: string = page("Signed out", "<p>You can close this page.</p>")
+export const signedOut: string = page("signed-out", "Signed out", "<p>You can close this page.</p>")
 
 export const failure = (options: { readonly error: string; readonly description: string }): string =>
-  page("That did not work", `<p>${escape(options.description)}</p><p><b>${escape(options.error)}</b></p>`)
+  page("failure", "That did not work", `<p>${escape(options.description)}</p><p><b>${escape(options.error)}</b></p>`)
