@@ -150,7 +150,7 @@ export class SessionStoreError
   extends Schema.TaggedError<SessionStoreError>("@effect-oauth/oidc/SessionStoreError")("SessionStoreError", {
     operation: Schema.String,
     problem: Schema.String
-  })
+  }, HttpApiSchema.annotations({ status: 503 }))
 {
   get retryable(): boolean {
     return true

@@ -106,14 +106,25 @@ export const set = (
 }
 
 /**
- * Without this access token. Refresh token, ID token and key stay as long as there is another one.
+ * Without this access token; everything else stays.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withoutAccessToken = (self: UserTokens, address: Address): UserTokens => {
+  const { [addressOf(address)]: _, ...accessTokens } = self.accessTokens
+  return new UserTokens({ ...self, accessTokens })
+}
+
+/**
+ * Without this access token. With the last one, refresh token, ID token and key go too.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const remove = (self: UserTokens, address: Address): UserTokens => {
-  const { [addressOf(address)]: _, ...accessTokens } = self.accessTokens
-  return Object.keys(accessTokens).length === 0 ? empty : new UserTokens({ ...self, accessTokens })
+  const rest = withoutAccessToken(self, address)
+  return Object.keys(rest.accessTokens).length === 0 ? empty : rest
 }
 
 /**

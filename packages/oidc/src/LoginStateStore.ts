@@ -1,0 +1,210 @@
+/**
+ * Where a login is remembered between sending the user away and their coming back.
+ *
+ * @since 0.1.0
+ */
+import { Signer } from "@effect-oauth/core/Signer"
+import { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
+import * as TokenEncryptions from "@effect-oauth/core/TokenEncryption"
+import { TokenStore } from "@effect-oauth/core/TokenStore"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { SessionStoreError } from "./OidcError.ts"
+import type { BrowserCookies } from "./Session.ts"
+
+/**
+ * A login that is under way.
+ *
+ * - `key`: the private JWK that the tokens will be bound to, as JSON text.
+ * - `returnTo`: the local path that the user comes back to.
+ * - `maxAge` (in seconds), `acrValues`: as they were asked for.
+ * - `startedAt`: in milliseconds since 1970.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class LoginState extends Schema.Class<LoginState>("@effect-oauth/oidc/LoginState")({
+  clientName: Schema.String,
+  nonce: Schema.Redacted(Schema.String),
+  codeVerifier: Schema.Redacted(Schema.String),
+  redirectUri: Schema.String,
+  returnTo: Schema.String,
+  startedAt: Schema.Number,
+  key: Schema.optional(Schema.Redacted(Schema.String)),
+  maxAge: Schema.optional(Schema.Number),
+  acrValues: Schema.optional(Schema.String)
+}) {}
+
+/**
+ * A login belongs to the browser that began it: `take` gives what `save` was given only to the same cookies, within 10
+ * minutes, and once.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class LoginStateStore extends Context.Tag("@effect-oauth/oidc/LoginStateStore")<LoginStateStore, {
+  readonly save: (
+    state: Redacted.Redacted<string>,
+    login: LoginState,
+    cookies: BrowserCookies,
+    sameSite: "lax" | "none"
+  ) => Effect.Effect<void, SessionStoreError>
+  readonly take: (
+    state: Redacted.Redacted<string>,
+    cookies: BrowserCookies
+  ) => Effect.Effect<Option.Option<LoginState>, SessionStoreError>
+}>() {}
+
+const lifetime = Duration.minutes(10)
+
+/** So many tabs of one browser can be on their way at once. */
+const most = 8
+
+const Text = Schema.parseJson(LoginState)
+const decode = Schema.decodeEither(Text)
+const encode = Schema.encode(Text)
+
+const start = "login."
+
+/** Cookies of logins are named by their time, so that the oldest go first, and by their state, so that each is found. */
+const nameOf = (signer: Signer["Type"], state: Redacted.Redacted<string>, now: number) =>
+  Effect.map(
+    signer.sha256(Redacted.value(state)),
+    (hash) => ({ hash, name: `${start}${Math.floor(now / 1000).toString(36).padStart(7, "0")}.${hash.slice(0, 22)}` })
+  )
+
+const makeRoom = (cookies: BrowserCookies): void => {
+  const names = [...cookies.names(start)].sort()
+  for (const name of names.slice(0, Math.max(0, names.length - most + 1))) cookies.remove(name)
+}
+
+/** The cookie of this login, taken from the browser. */
+const takeCookie = (cookies: BrowserCookies, hash: string): { readonly name: string; readonly value: string } | undefined => {
+  const name = cookies.names(start).find((name) => name.endsWith(`.${hash.slice(0, 22)}`))
+  if (name === undefined) return undefined
+  const value = cookies.get(name)
+  cookies.remove(name)
+  return value === undefined ? undefined : { name, value }
+}
+
+const inTime = (login: LoginState, now: number): boolean => now - login.startedAt < Duration.toMillis(lifetime)
+
+/** States that have come back once, for as long as they could come back again. */
+const makeUsed = () => {
+  const used = new Map<string, number>()
+  return {
+    add: (hash: string, now: number): boolean => {
+      for (const [other, until] of used) {
+        if (until > now && used.size < 100_000) break
+        used.delete(other)
+      }
+      if (used.has(hash)) return false
+      used.set(hash, now + Duration.toMillis(lifetime))
+      return true
+    }
+  }
+}
+
+/**
+ * In a sealed cookie for each login. Without `TokenEncryption` it is sealed with a key of this process, so a login that is
+ * under way when the process ends has to be begun anew.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeCookies: Effect.Effect<LoginStateStore["Type"], never, Signer> = Effect.gen(function*() {
+  const signer = yield* Signer
+  const provided = yield* Effect.serviceOption(TokenEncryption)
+  const own = TokenEncryptions.make([{ id: "login", key: Redacted.make(signer.random(32)) }])
+  const encryption = Option.isSome(provided) ? provided.value : yield* Effect.orDie(own)
+  const used = makeUsed()
+  return {
+    save: (state, login, cookies, sameSite) =>
+      Effect.gen(function*() {
+        const { name } = yield* nameOf(signer, state, login.startedAt)
+        const text = yield* Effect.orDie(encode(login))
+        makeRoom(cookies)
+        cookies.set(name, yield* encryption.seal(name, text), { maxAge: lifetime, sameSite })
+      }),
+    take: (state, cookies) =>
+      Effect.gen(function*() {
+        const now = yield* Clock.currentTimeMillis
+        const { hash } = yield* nameOf(signer, state, now)
+        const cookie = takeCookie(cookies, hash)
+        if (cookie === undefined || !used.add(hash, now)) return Option.none()
+        const text = yield* encryption.open(cookie.name, cookie.value)
+        return text.pipe(
+          Option.flatMap((text) => Either.getRight(decode(text))),
+          Option.filter((login) => inTime(login, now))
+        )
+      })
+  }
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<LoginStateStore, never, Signer> = Layer.effect(LoginStateStore, makeCookies)
+
+/**
+ * In the `TokenStore`, sealed; the browser has a random cookie for each login. Takes a callback once in all processes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeStored: Effect.Effect<LoginStateStore["Type"], never, Signer | TokenStore | TokenEncryption> = Effect
+  .gen(function*() {
+    const signer = yield* Signer
+    const store = yield* TokenStore
+    const encryption = yield* TokenEncryption
+    const failed = (operation: string) =>
+      Effect.mapError(({ problem, store }: { readonly problem: string; readonly store: string }) =>
+        new SessionStoreError({ operation, problem: `${store}: ${problem}` }))
+    // Only who has the cookie as well as the state finds the entry.
+    const keyOf = (state: Redacted.Redacted<string>, secret: string) =>
+      Effect.map(signer.sha256(`${secret}.${Redacted.value(state)}`), (hash) => `login:${hash}`)
+    return {
+      save: (state, login, cookies, sameSite) =>
+        Effect.gen(function*() {
+          const { name } = yield* nameOf(signer, state, login.startedAt)
+          const secret = signer.random(32)
+          const key = yield* keyOf(state, secret)
+          const sealed = yield* encryption.seal(key, yield* Effect.orDie(encode(login)))
+          yield* failed("save login")(store.set(key, sealed, { timeToLive: lifetime, ifVersion: null }))
+          makeRoom(cookies)
+          cookies.set(name, secret, { maxAge: lifetime, sameSite })
+        }),
+      take: (state, cookies) =>
+        Effect.gen(function*() {
+          const now = yield* Clock.currentTimeMillis
+          const { hash } = yield* nameOf(signer, state, now)
+          const cookie = takeCookie(cookies, hash)
+          if (cookie === undefined) return Option.none()
+          const key = yield* keyOf(state, cookie.value)
+          const stored = yield* failed("take login")(store.get(key))
+          if (Option.isNone(stored) || !(yield* failed("take login")(store.remove(key)))) return Option.none()
+          const text = yield* encryption.open(key, stored.value.value)
+          return text.pipe(
+            Option.flatMap((text) => Either.getRight(decode(text))),
+            Option.filter((login) => inTime(login, now))
+          )
+        })
+    }
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStored: Layer.Layer<LoginStateStore, never, Signer | TokenStore | TokenEncryption> = Layer.effect(
+  LoginStateStore,
+  makeStored
+)

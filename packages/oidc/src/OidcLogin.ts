@@ -1,0 +1,363 @@
+/**
+ * Signing users in: OpenID Connect's authorization code flow, with PKCE always (OpenID Connect Core 1.0 section 3.1, RFC
+ * 7636, RFC 9700).
+ *
+ * @since 0.1.0
+ */
+import { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
+import { backchannel } from "@effect-oauth/core/Backchannel"
+import { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
+import {
+  type CredentialUnavailable,
+  DiscoveryError,
+  type SigningError,
+  type TokenRequestInvalid
+} from "@effect-oauth/core/OAuthError"
+import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import { Signer } from "@effect-oauth/core/Signer"
+import type { SigningKey } from "@effect-oauth/core/SigningKey"
+import { type ExchangeError, TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
+import * as TokenGrant from "@effect-oauth/core/TokenGrant"
+import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { CurrentUser } from "./CurrentUser.ts"
+import { IdTokenVerifier } from "./IdToken.ts"
+import { localPath } from "./internal/browser/localPath.ts"
+import { issuerProblem, parseAnswer } from "./internal/login/answer.ts"
+import * as AuthorizationRequest from "./internal/login/authorizationRequest.ts"
+import * as UserInfo from "./internal/login/userInfo.ts"
+import { lockOf } from "./internal/refresh/refresh.ts"
+import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
+import * as SignIns from "./internal/session/signIns.ts"
+import { LoginState, LoginStateStore } from "./LoginStateStore.ts"
+import type { OidcClient } from "./OidcClient.ts"
+import { type LookupError, OidcClients } from "./OidcClients.ts"
+import {
+  IdTokenInvalid,
+  LoginAnswerInvalid,
+  LoginRefused,
+  type SessionStoreError,
+  type SessionTooLarge,
+  type StepUpRequired,
+  type UserInfoInvalid
+} from "./OidcError.ts"
+import { OidcHooks } from "./OidcHooks.ts"
+import type { Principal } from "./Principal.ts"
+import { type Session, SessionContent, SignIn } from "./Session.ts"
+import { Sessions } from "./Sessions.ts"
+import { TokenConcurrency } from "./TokenConcurrency.ts"
+import { UserTokens } from "./UserTokens.ts"
+import { inSession, UserTokenStore } from "./UserTokenStore.ts"
+
+/**
+ * What one login may ask for beyond its registration.
+ *
+ * - `client`: the name of `OidcClients`; else the default one.
+ * - `returnTo`: where the user goes afterwards: a path of this program, `/` if it is anything else.
+ * - `maxAge`, `acrValues`: the sign-in is refused if it was not that recent, or not in one of these ways.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface LoginOptions extends AuthorizationRequest.Wishes {
+  readonly client?: string | undefined
+  readonly returnTo?: string | undefined
+  readonly maxAge?: Duration.DurationInput | undefined
+  readonly acrValues?: string | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type StartError =
+  | LookupError
+  | ExchangeError
+  | CredentialUnavailable
+  | SigningError
+  | SessionStoreError
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type CallbackError =
+  | LookupError
+  | ExchangeError
+  | TokenRequestInvalid
+  | LoginAnswerInvalid
+  | LoginRefused
+  | IdTokenInvalid
+  | UserInfoInvalid
+  | SessionStoreError
+  | SessionTooLarge
+
+/**
+ * Who has signed in, and where they wanted to go: a path of this program.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SignedIn {
+  readonly principal: Principal
+  readonly returnTo: string
+}
+
+/**
+ * @since 0.1.0
+ * @category tags
+ */
+export class OidcLogin extends Context.Tag("@effect-oauth/oidc/OidcLogin")<OidcLogin, {
+  /** Begins a login; the user's browser has to go to this address next. It is for this browser only, and secret. */
+  readonly start: (options?: LoginOptions) => Effect.Effect<URL, StartError, CurrentUser>
+  /**
+   * The other end: what the server sent the browser back with. Everything is checked before anybody is signed in; then the
+   * session has a new id.
+   */
+  readonly callback: (parameters: URLSearchParams) => Effect.Effect<SignedIn, CallbackError, CurrentUser>
+  /** Begins a login that an API has demanded (RFC 9470), and comes back to `returnTo`. */
+  readonly stepUp: (
+    required: StepUpRequired,
+    options?: LoginOptions
+  ) => Effect.Effect<URL, StartError, CurrentUser>
+}>() {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Requirements =
+  | OidcClients
+  | AuthorizationServer
+  | TokenEndpoint
+  | IdTokenVerifier
+  | JwtVerifier
+  | LoginStateStore
+  | Sessions
+  | UserTokenStore
+  | TokenConcurrency
+  | Signer
+  | HttpClient.HttpClient
+
+const scopesOf = (scope: string): ReadonlyArray<string> => scope.split(" ")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effect.gen(function*() {
+  const clients = yield* OidcClients
+  const server = yield* AuthorizationServer
+  const endpoint = yield* TokenEndpoint
+  const idTokens = yield* IdTokenVerifier
+  const logins = yield* LoginStateStore
+  const sessions = yield* Sessions
+  const store = yield* UserTokenStore
+  const concurrency = yield* TokenConcurrency
+  const signer = yield* Signer
+  const log = yield* OAuthLogging.make
+  const hooks = yield* Effect.serviceOption(OidcHooks)
+  const signIns = SignIns.make(store, hooks, log)
+  const keys = SessionKeys.make(1000)
+  const userInfo = UserInfo.make({ server, httpClient: yield* backchannel, verifier: yield* JwtVerifier })
+
+  /** The key that the tokens of this login will be bound to, and as it is kept until then. */
+  const keyFor = (
+    client: OidcClient
+  ): Effect.Effect<
+    { readonly key: SigningKey | undefined; readonly text: Redacted.Redacted<string> | undefined },
+    CredentialUnavailable
+  > =>
+    client.dpop === "session"
+      ? SessionKeys.generate(client.name)
+      : Effect.succeed({ key: client.dpop, text: undefined })
+
+  const addressOf = (client: OidcClient, parameters: AuthorizationRequest.Parameters) =>
+    Effect.gen(function*() {
+      const metadata = yield* server.metadata(client.login)
+      const { authorizationEndpoint } = metadata
+      if (authorizationEndpoint === undefined) {
+        return yield* new DiscoveryError({
+          clientName: client.name,
+          endpoint: client.issuer,
+          issuer: client.issuer,
+          document: "metadata",
+          problem: "it names no authorization_endpoint",
+          retryable: false
+        })
+      }
+      if (!AuthorizationRequest.isPushed(client, metadata)) {
+        return AuthorizationRequest.withParameters(authorizationEndpoint, parameters)
+      }
+      const { requestUri } = yield* endpoint.pushAuthorization(client.login, parameters)
+      return AuthorizationRequest.withParameters(authorizationEndpoint, {
+        client_id: client.login.clientId,
+        request_uri: requestUri
+      })
+    })
+
+  const start = (options: LoginOptions = {}): Effect.Effect<URL, StartError, CurrentUser> =>
+    Effect.gen(function*() {
+      const { session } = yield* CurrentUser
+      const client = yield* clients.get(options.client)
+      const { key, text } = yield* keyFor(client)
+      const state = Redacted.make(signer.random(32))
+      const codeVerifier = Redacted.make(signer.random(32))
+      const maxAge = options.maxAge === undefined ? client.maxAge : Duration.decode(options.maxAge)
+      const login = new LoginState({
+        clientName: client.name,
+        nonce: Redacted.make(signer.random(32)),
+        codeVerifier,
+        redirectUri: new URL(client.callbackPath, sessions.publicUrl).href,
+        returnTo: localPath(options.returnTo) ?? "/",
+        startedAt: yield* Clock.currentTimeMillis,
+        key: text,
+        maxAge: maxAge === undefined ? undefined : Math.floor(Duration.toSeconds(maxAge)),
+        acrValues: options.acrValues ?? client.acrValues
+      })
+      const challenge = yield* signer.sha256(Redacted.value(codeVerifier))
+      const parameters = AuthorizationRequest.parametersOf(
+        client,
+        login,
+        { state, challenge, thumbprint: key?.thumbprint },
+        options
+      )
+      const address = yield* addressOf(client, yield* AuthorizationRequest.signed(signer, client, parameters))
+      yield* logins.save(state, login, session.cookies, client.responseMode === "form_post" ? "none" : "lax")
+      return address
+    })
+
+  /** The login that these parameters answer, if this browser began one. */
+  const begun = (parameters: URLSearchParams, session: Session) =>
+    Effect.gen(function*() {
+      const refused = (reason: LoginAnswerInvalid["reason"], problem: string) =>
+        new LoginAnswerInvalid({ reason, problem })
+      const answer = parseAnswer(parameters)
+      if (Either.isLeft(answer)) return yield* refused("form", answer.left.problem)
+      const { state } = answer.right
+      const login = state === undefined ? Option.none() : yield* logins.take(state, session.cookies)
+      if (Option.isNone(login)) {
+        return yield* refused(
+          "state",
+          "this browser has no such login under way: it was begun in another one, is finished, or took longer than 10 minutes"
+        )
+      }
+      const client = yield* clients.get(login.value.clientName)
+      const metadata = yield* server.metadata(client.login)
+      const wrong = issuerProblem(answer.right.issuer, {
+        issuer: client.issuer,
+        supported: metadata.issuerInAuthorizationResponse
+      })
+      if (wrong !== undefined) return yield* refused("issuer", wrong)
+      return { answer: answer.right, client, login: login.value }
+    })
+
+  const exchange = (client: OidcClient, login: LoginState, code: Redacted.Redacted<string>) =>
+    Effect.gen(function*() {
+      const { codeVerifier, key, nonce, redirectUri } = login
+      const parameters: TokenRequestParameters = {}
+      const dpop = yield* keys.of(client, new UserTokens({ accessTokens: {}, key }))
+      const grant = TokenGrant.authorizationCode({ code, redirectUri, codeVerifier })
+      const response = yield* endpoint.request(client.login, grant, parameters, { dpop })
+      if (response.idToken === undefined) {
+        return yield* new IdTokenInvalid({
+          clientName: client.name,
+          reason: "form",
+          problem: "the server gave none: is openid among the scopes that it allows?"
+        })
+      }
+      const { claims, issuer, sub } = yield* idTokens.verify(client, response.idToken, {
+        nonce: Redacted.value(nonce),
+        accessToken: response.accessToken.value,
+        maxAge: login.maxAge,
+        acrValues: login.acrValues === undefined ? undefined : scopesOf(login.acrValues)
+      })
+      const more = client.userInfo ? yield* userInfo(client, response.accessToken, sub) : {}
+      const principal = yield* signIns.principal(client, { issuer, sub }, { ...more, ...claims })
+      if (response.refreshToken === undefined && scopesOf(client.scope).includes("offline_access")) {
+        yield* log.warning(
+          client.name,
+          "the login asked for offline_access and got no refresh token; some servers give one with prompt=consent only"
+        )
+      }
+      const tokens = new UserTokens({
+        accessTokens: { "": response.accessToken },
+        refreshToken: response.refreshToken,
+        idToken: response.idToken,
+        key
+      })
+      return { principal, tokens }
+    })
+
+  /** Those who are signed in with other clients stay, with what their tokens are at that moment. */
+  const keepOthers = <A, E>(session: Session, clientName: string, use: Effect.Effect<A, E>) => {
+    const others = Object.keys(session.known?.signIns ?? {}).filter((name) => name !== clientName).sort()
+    return others.reduceRight<Effect.Effect<A, E | SessionStoreError | LookupError>>(
+      (inner, name) =>
+        Effect.flatMap(clients.get(name), (other) => concurrency.serialised(lockOf(session, other), inner)),
+      use
+    )
+  }
+
+  const signIn = (session: Session, principal: Principal, tokens: UserTokens) => {
+    const { clientName } = principal
+    return keepOthers(
+      session,
+      clientName,
+      Effect.gen(function*() {
+        const now = yield* Clock.currentTimeMillis
+        const before = Option.getOrUndefined(yield* session.read)?.content.signIns ?? {}
+        const isInSession = store === inSession
+        const content = new SessionContent({
+          signIns: { ...before, [clientName]: new SignIn({ principal, tokens: isInSession ? tokens : undefined }) },
+          primary: clientName,
+          startedAt: now,
+          seenAt: now
+        })
+        yield* session.start(content)
+        if (!isInSession) yield* store.set(session, clientName, tokens, null)
+      })
+    )
+  }
+
+  const callback = (parameters: URLSearchParams): Effect.Effect<SignedIn, CallbackError, CurrentUser> =>
+    Effect.gen(function*() {
+      const { session } = yield* CurrentUser
+      const { answer, client, login } = yield* begun(parameters, session)
+      const { returnTo } = login
+      if (answer._tag === "Refused") {
+        const { error, errorDescription } = answer
+        return yield* new LoginRefused({ clientName: client.name, error, errorDescription, returnTo })
+      }
+      const { principal, tokens } = yield* exchange(client, login, answer.code)
+      yield* signIn(session, principal, tokens)
+      const onSignedIn = Option.getOrUndefined(hooks)?.onSignedIn
+      if (onSignedIn !== undefined) yield* onSignedIn(principal, session)
+      return { principal, returnTo }
+    })
+
+  return {
+    start,
+    callback,
+    stepUp: ({ acrValues, maxAge }, options = {}) =>
+      start({
+        ...options,
+        acrValues: acrValues ?? options.acrValues,
+        maxAge: maxAge === undefined ? options.maxAge : Duration.seconds(maxAge)
+      })
+  }
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<OidcLogin, never, Requirements> = Layer.effect(OidcLogin, make)

@@ -1,0 +1,50 @@
+/**
+ * Customizing a request for a token that is made by hand: inside a web request, by what came in.
+ */
+import { type Customize, type RequestContext, TokenRequestCustomizer } from "@effect-oauth/core/TokenRetriever"
+import type { AccessTokenError } from "@effect-oauth/core/OAuthError"
+import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+
+const contextOf = (
+  request: HttpServerRequest.HttpServerRequest,
+  parameters: TokenRequestParameters
+): RequestContext => ({
+  method: request.method,
+  url: Option.match(HttpServerRequest.toURL(request), { onNone: () => request.url, onSome: ({ href }) => href }),
+  headers: request.headers,
+  forceRenewal: parameters.forceRenewal === true,
+  parameters,
+  rejected: undefined
+})
+
+const ask = <P extends TokenRequestParameters>(
+  customize: Customize<AccessTokenError>,
+  request: HttpServerRequest.HttpServerRequest,
+  parameters: P
+): Effect.Effect<P, AccessTokenError> =>
+  Effect.map(customize(contextOf(request, parameters), parameters), (wanted) => ({
+    ...parameters,
+    // What the customizer leaves out is left out.
+    scope: undefined,
+    resource: undefined,
+    parameters: undefined,
+    assertion: undefined,
+    partition: undefined,
+    context: undefined,
+    ...wanted,
+    forceRenewal: parameters.forceRenewal === true || wanted.forceRenewal === true
+  }))
+
+/** @internal */
+export const customized = <P extends TokenRequestParameters>(
+  parameters: P | undefined
+): Effect.Effect<P | undefined, AccessTokenError> =>
+  Effect.gen(function*() {
+    const customize = yield* Effect.serviceOption(TokenRequestCustomizer)
+    const request = yield* Effect.serviceOption(HttpServerRequest.HttpServerRequest)
+    if (Option.isNone(customize) || Option.isNone(request)) return parameters
+    return yield* ask(customize.value, request.value, parameters ?? ({} as P))
+  })

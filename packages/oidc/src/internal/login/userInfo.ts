@@ -1,0 +1,112 @@
+/**
+ * What the server tells of the user beyond the ID token (OpenID Connect Core 1.0 section 5.3), plain or signed.
+ */
+import type { AccessToken } from "@effect-oauth/core/AccessToken"
+import * as AccessTokenHttpClient from "@effect-oauth/core/AccessTokenHttpClient"
+import type { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
+import type { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
+import type { DiscoveryError } from "@effect-oauth/core/OAuthError"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Effect from "effect/Effect"
+import { constTrue } from "effect/Function"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import type { OidcClient } from "../../OidcClient.ts"
+import { UserInfoInvalid } from "../../OidcError.ts"
+
+/** @internal */
+export type Claims = Readonly<Record<string, unknown>>
+
+/** @internal */
+export interface UserInfo {
+  /** `sub` is the one of the ID token, which the answer has to have too. */
+  (client: OidcClient, token: AccessToken, sub: string): Effect.Effect<Claims, UserInfoInvalid | DiscoveryError>
+}
+
+const read = (
+  response: HttpClientResponse.HttpClientResponse,
+  limit: number
+): Effect.Effect<string | undefined, unknown> => {
+  const decoder = new TextDecoder()
+  let size = 0
+  return Stream.runFoldEffect(response.stream, "", (text, chunk) => {
+    size += chunk.byteLength
+    return size > limit ? Effect.fail("too large") : Effect.succeed(text + decoder.decode(chunk, { stream: true }))
+  })
+}
+
+const parse = (text: string): Claims | undefined => {
+  try {
+    const json: unknown = JSON.parse(text)
+    return Predicate.isReadonlyRecord(json) ? json : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const isFor = (audience: unknown, clientId: string): boolean =>
+  audience === clientId || (Array.isArray(audience) && audience.includes(clientId))
+
+/** @internal */
+export const make = (services: {
+  readonly server: AuthorizationServer["Type"]
+  readonly httpClient: HttpClient.HttpClient
+  readonly verifier: JwtVerifier["Type"]
+}): UserInfo => {
+  const { httpClient: common, server, verifier } = services
+
+  const ask = (client: OidcClient, url: URL, token: AccessToken) => {
+    const { allowInsecure, httpClient = common, maxResponseSize, timeout } = client.login
+    const invalid = (problem: string, retryable: boolean) =>
+      new UserInfoInvalid({ clientName: client.name, problem, retryable })
+    const withToken = httpClient.pipe(
+      AccessTokenHttpClient.make(() => Effect.succeed(token), { allowInsecure, retryUnauthorized: false })
+    )
+    const request = HttpClientRequest.get(url).pipe(HttpClientRequest.accept("application/json, application/jwt"))
+    return withToken.execute(request).pipe(
+      Effect.flatMap((response) =>
+        Effect.map(read(response, maxResponseSize), (body) => ({
+          status: response.status,
+          isSigned: /^application\/jwt\b/i.test(response.headers["content-type"] ?? ""),
+          body: body ?? ""
+        }))
+      ),
+      Effect.catchAllCause(() => Effect.fail(invalid("it could not be asked for", true))),
+      Effect.timeoutFail({ duration: timeout, onTimeout: () => invalid("it did not come in time", true) }),
+      Effect.filterOrFail(
+        ({ status }) => status === 200,
+        ({ status }) => invalid(`the server answered ${status}`, status >= 500 || status === 429)
+      ),
+      Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
+      Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
+      // The runtime logs failures of its helper fibers, and those hold the platform's errors.
+      Effect.withUnhandledErrorLogLevel(Option.none())
+    )
+  }
+
+  return (client, token, sub) =>
+    Effect.gen(function*() {
+      const invalid = (problem: string) => new UserInfoInvalid({ clientName: client.name, problem, retryable: false })
+      const { userInfoEndpoint } = yield* server.metadata(client.login)
+      if (userInfoEndpoint === undefined) return yield* invalid("the server's metadata names no userinfo_endpoint")
+      const { body, isSigned } = yield* ask(client, userInfoEndpoint, token)
+      const claims = isSigned
+        ? (yield* Effect.catchTag(
+          verifier.verify(client.login, Redacted.make(body.trim()), { algorithms: client.idTokenAlgorithms }),
+          "JwtInvalid",
+          ({ problem }) => Effect.fail(invalid(problem))
+        )).payload
+        : parse(body)
+      if (claims === undefined) return yield* invalid("it is not a JSON object")
+      if (isSigned && (claims.iss !== client.issuer || !isFor(claims.aud, client.login.clientId))) {
+        return yield* invalid("it is signed for another client or by another server")
+      }
+      if (claims.sub !== sub) return yield* invalid("it is about another user than the ID token")
+      return claims
+    })
+}

@@ -1,0 +1,223 @@
+/**
+ * Sessions that live in the browser's cookies, sealed. A cookie cannot be compared and set, so what is written is kept here
+ * too for a while: a request that was sent before the browser had it is given it all the same.
+ */
+import type { OAuthLogging } from "@effect-oauth/core"
+import type { Signer } from "@effect-oauth/core/Signer"
+import type { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { SessionEnded, SessionTooLarge } from "../../OidcError.ts"
+import { type Kept, type Session, SessionContent } from "../../Session.ts"
+import { join, split, totalLimit } from "../browser/cookies.ts"
+import type { Browser } from "./browser.ts"
+import type { Endings } from "./endings.ts"
+import { endOf, isToBeTouched, left, type Lifetimes, touched } from "./lifetimes.ts"
+import type { Rotations } from "./rotations.ts"
+import type { SharedRotations } from "./sharedRotations.ts"
+
+/** @internal */
+export interface Settings {
+  readonly signer: Signer["Type"]
+  readonly encryption: TokenEncryption["Type"]
+  readonly rotations: Rotations
+  readonly shared: SharedRotations | undefined
+  readonly endings: Endings
+  readonly lifetimes: Lifetimes
+  readonly cookieName: string
+  readonly log: OAuthLogging.Log
+}
+
+/** @internal */
+export interface CookieSessions {
+  readonly open: (
+    browser: Browser,
+    beforeLeaving: (prepare: Effect.Effect<void>) => void
+  ) => Effect.Effect<Session>
+}
+
+/** What the cookie holds. `revision` counts what was written. */
+class Cookie extends Schema.Class<Cookie>("Cookie")({
+  id: Schema.String,
+  revision: Schema.Number,
+  content: SessionContent
+}) {}
+
+const Text = Schema.parseJson(Cookie)
+const decode = Schema.decodeEither(Text)
+const encode = Schema.encode(Text)
+
+/** Of the seal around a text: header, initialisation vector and tag. */
+const sealSize = 256
+
+const sizeOf = (text: string): number => Math.ceil(new TextEncoder().encode(text).length * 4 / 3) + sealSize
+
+/** @internal */
+export const make = (settings: Settings): CookieSessions => {
+  const { cookieName, encryption, endings, lifetimes, log, rotations, shared, signer } = settings
+
+  const unsealed = (browser: Browser): Effect.Effect<Cookie | undefined> => {
+    const sealed = join(browser.values, browser.nameOf(cookieName))
+    if (Either.isLeft(sealed) || sealed.right === undefined) return Effect.succeed(undefined)
+    return Effect.map(encryption.open(cookieName, sealed.right), (text) =>
+      Option.getOrUndefined(Option.flatMap(text, (text) => Either.getRight(decode(text)))))
+  }
+
+  const remove = (browser: Browser): void => {
+    for (const name of browser.names(cookieName)) browser.remove(name)
+  }
+
+  class CookieSession implements Session {
+    readonly cookies: Browser
+    /** What the browser has, or will have if it has not begun to answer. */
+    #cookie: Cookie | undefined
+    #isNews = false
+
+    constructor(browser: Browser, cookie: Cookie | undefined) {
+      this.cookies = browser
+      this.#cookie = cookie
+    }
+
+    get key() {
+      return this.#cookie?.id
+    }
+    get known() {
+      return this.#cookie?.content
+    }
+    get isWritable() {
+      return !this.cookies.hasLeft
+    }
+
+    /** The newest that anybody here has written. */
+    #catchUp(now: number): void {
+      const cookie = this.#cookie
+      if (cookie === undefined) return
+      const newer = rotations.get(cookie.id, now)
+      if (newer === undefined || newer.revision <= cookie.revision) return
+      this.#cookie = newer.content === undefined
+        ? undefined
+        : new Cookie({ id: cookie.id, revision: newer.revision, content: newer.content })
+      this.#isNews = true
+    }
+
+    #put(cookie: Cookie, content: SessionContent | undefined, now: number): Effect.Effect<void> {
+      const pushedOut = rotations.put(cookie.id, { revision: cookie.revision, content }, now)
+      return pushedOut === undefined ? Effect.void : log.warning(
+        undefined,
+        "more sessions are renewed at once than are remembered (rotationCapacity): a user may have to sign in again"
+      )
+    }
+
+    get read(): Effect.Effect<Option.Option<Kept>> {
+      return Effect.gen(this, function*() {
+        const before = this.#cookie
+        if (before === undefined) return Option.none()
+        const now = yield* Clock.currentTimeMillis
+        const elsewhere = shared === undefined ? undefined : yield* shared.get(before.id)
+        if (elsewhere !== undefined && elsewhere.revision > (rotations.get(before.id, now)?.revision ?? -1)) {
+          rotations.put(before.id, elsewhere, now)
+        }
+        this.#catchUp(now)
+        const cookie = this.#cookie
+        return cookie === undefined
+          ? Option.none()
+          : Option.some({ content: cookie.content, version: String(cookie.revision) })
+      })
+    }
+
+    write(content: SessionContent, ifVersion: string) {
+      return Effect.gen(this, function*() {
+        const now = yield* Clock.currentTimeMillis
+        this.#catchUp(now)
+        const cookie = this.#cookie
+        if (cookie === undefined || String(cookie.revision) !== ifVersion) return false
+        const next = new Cookie({ id: cookie.id, revision: cookie.revision + 1, content })
+        this.#cookie = next
+        this.#isNews = true
+        yield* this.#put(next, content, now)
+        if (shared !== undefined) yield* shared.set(next.id, { revision: next.revision, content })
+        return true
+      })
+    }
+
+    start(content: SessionContent) {
+      return Effect.gen(this, function*() {
+        const cookie = new Cookie({ id: signer.random(16), revision: 0, content })
+        const size = sizeOf(yield* Effect.orDie(encode(cookie)))
+        if (size > totalLimit) return yield* new SessionTooLarge({ size, limit: totalLimit })
+        const before = this.#cookie
+        this.#cookie = cookie
+        this.#isNews = true
+        if (before !== undefined) yield* this.#forget(before, "Elsewhere")
+      })
+    }
+
+    #forget(cookie: Cookie, reason: SessionEnded["reason"]) {
+      const last = { revision: Number.MAX_SAFE_INTEGER, content: undefined }
+      return endings.ending(
+        cookie.id,
+        reason,
+        Effect.gen(this, function*() {
+          const now = yield* Clock.currentTimeMillis
+          yield* this.#put(new Cookie({ ...cookie, revision: last.revision }), undefined, now)
+          if (shared !== undefined) yield* shared.set(cookie.id, last)
+        })
+      )
+    }
+
+    end(reason: SessionEnded["reason"]) {
+      return Effect.suspend(() => {
+        const cookie = this.#cookie
+        this.#cookie = undefined
+        this.#isNews = true
+        return cookie === undefined ? Effect.void : this.#forget(cookie, reason)
+      })
+    }
+
+    get ended(): Effect.Effect<SessionEnded> {
+      return Effect.suspend(() => {
+        const cookie = this.#cookie
+        if (cookie === undefined) return Effect.succeed(new SessionEnded({ reason: "Expired" }))
+        return endings.watch([cookie.id], Effect.map(this.read, Option.isSome))
+      })
+    }
+
+    /** What the browser is to be told, just before the response leaves. */
+    get settle(): Effect.Effect<void> {
+      return Effect.gen(this, function*() {
+        const now = yield* Clock.currentTimeMillis
+        this.#catchUp(now)
+        const cookie = this.#cookie
+        if (cookie === undefined) return remove(this.cookies)
+        if (!this.#isNews && !isToBeTouched(cookie.content, lifetimes, now)) return
+        const content = touched(cookie.content, now)
+        const text = yield* Effect.orDie(encode(new Cookie({ ...cookie, content })))
+        const size = sizeOf(text)
+        if (size > totalLimit) {
+          return yield* log.warning(undefined, new SessionTooLarge({ size, limit: totalLimit }).message)
+        }
+        const sealed = yield* encryption.seal(cookieName, text)
+        remove(this.cookies)
+        const prefix = this.cookies.nameOf("").length
+        for (const [name, value] of split(this.cookies.nameOf(cookieName), sealed)) {
+          this.cookies.set(name.slice(prefix), value, { maxAge: left(content, lifetimes, now) })
+        }
+      })
+    }
+  }
+
+  return {
+    open: (browser, beforeLeaving) =>
+      Effect.gen(function*() {
+        const cookie = yield* unsealed(browser)
+        const now = yield* Clock.currentTimeMillis
+        const isOver = cookie === undefined || endOf(cookie.content, lifetimes) <= now
+        const session = new CookieSession(browser, isOver ? undefined : cookie)
+        beforeLeaving(Effect.suspend(() => session.settle))
+        return session
+      })
+  }
+}
