@@ -1,0 +1,26 @@
+/** @internal */
+export interface Request {
+  readonly method: string
+  /** By names in lower case. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+}
+
+/**
+ * @internal Why a request that changes something must not be believed to come from a page of this site, or `undefined`.
+ * `origin` is the site's own, as browsers write it.
+ *
+ * Browsers set both headers themselves, and no page can change them. `same-site` is refused, since a neighbouring subdomain
+ * is somebody else, and `none` as well: address bars and bookmarks send `GET` only, so a `POST` with it is of no page of
+ * ours. A request with neither header is of no browser that can be judged.
+ */
+export const crossSiteProblem = ({ headers, method }: Request, origin: string): string | undefined => {
+  const site = headers["sec-fetch-site"]
+  const from = headers["origin"]
+  if (method !== "POST") return "its method is not POST"
+  if (site !== undefined && site !== "same-origin") return "its Sec-Fetch-Site is not same-origin"
+  if (from === "null") {
+    return "its Origin is null: it comes from a sandboxed page, or from one with Referrer-Policy: no-referrer"
+  }
+  if (from !== undefined && from !== origin) return "its Origin is not that of this site"
+  return site === undefined && from === undefined ? "it has neither Sec-Fetch-Site nor Origin" : undefined
+}
