@@ -73,7 +73,7 @@ describe("answer", () => {
     ]
     for (const [what, query, answer] of accepted) {
       it(`reads ${what}`, () => {
-        assert.deepStrictEqual(shown(query), Either.right(answer) as any)
+        assert.deepStrictEqual<unknown>(shown(query), Either.right(answer))
       })
     }
 
@@ -119,7 +119,7 @@ describe("answer", () => {
     ]
     for (const [what, query, problem] of refused) {
       it(`refuses ${what}`, () => {
-        assert.deepStrictEqual(parsed(query), Either.left({ reason: "form", problem }))
+        assert.deepStrictEqual<unknown>(parsed(query), Either.left({ reason: "form", problem }))
       })
     }
 

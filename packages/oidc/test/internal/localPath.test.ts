@@ -76,7 +76,7 @@ describe("localPath", () => {
     ["a fragment only", "#a"],
     ["nothing", ""],
     ["a path too long", `/${"a".repeat(2048)}`],
-    ["a path that is too long before it is resolved", `/${"a/../".repeat(350)}`],
+    ["a path that is too long before it is resolved", `/${"a/../".repeat(450)}`],
     ["a path that is too long when escaped", `/${"ü".repeat(400)}`],
     ["undefined", undefined],
     ["null", null],

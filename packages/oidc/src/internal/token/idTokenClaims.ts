@@ -74,7 +74,7 @@ export const issuedAtProblem = ({ iat }: Claims, tolerance: number, now: number)
 
 const subProblem: Check = ({ sub }, { previous }) => {
   if (!isSubject(sub)) return "its sub is not a string of 1 to 255 ASCII characters"
-  return previous === undefined || previous.sub === sub ? undefined : "its sub is another than before the refresh"
+  return previous === undefined || previous.sub === sub ? undefined : "its sub is another than before"
 }
 
 const beforeRefresh = ({ nonce, previous }: IdTokenExpectations): IdTokenExpectations["previous"] =>
