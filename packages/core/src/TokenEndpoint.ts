@@ -160,13 +160,14 @@ export const formOf = (
   const add = (name: string, value: ParameterValue) => {
     for (const item of valuesOf(value)) form.push([name, item])
   }
-  const own = TokenGrant.fieldsOf(grant)
-  const extras = { ...client.parameters, ...parameters.parameters, ...own }
+  const extras = { ...client.parameters, ...parameters.parameters, ...TokenGrant.fieldsOf(grant) }
   for (const [name, value] of Object.entries(extras)) add(name, value)
   add("grant_type", TokenGrant.grantTypeOf(grant))
-  const scope = parameters.scope ?? client.scope
+  // The client's own are for its own tokens: what a user allowed is another matter (RFC 6749 section 6).
+  const own = TokenGrant.isOneTime(grant) ? undefined : client
+  const scope = parameters.scope ?? own?.scope
   if (scope !== undefined) add("scope", scope)
-  add("resource", parameters.resource === undefined ? client.resource : resources(parameters.resource))
+  add("resource", parameters.resource === undefined ? own?.resource ?? [] : resources(parameters.resource))
   return form
 }
 
