@@ -118,12 +118,35 @@ const certificateProblems: ReadonlyMap<string, string> = new Map([
   ["ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", refusedOurs("does not accept that kind of client certificate")]
 ])
 
+const happened = {
+  Connection: "could not be reached",
+  Timeout: "did not answer in time",
+  BodyIncomplete: "hung up in the middle of its answer",
+  Repeated: "was asked once, and may have acted on it: a retry of the HttpClient wanted to send the same code or refresh " +
+    "token again, which is refused. Leave such requests out of its retry"
+}
+
+/**
+ * What fails before there is a connection to send anything on: names, routes, the port, and the server's certificate. The
+ * alerts of a server come later, and are not of these.
+ */
+const unsentCodes: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+  ...[...certificateProblems.keys()].filter((code) => !code.startsWith("ERR_SSL_"))
+])
+
 /**
  * No answer: the server was not reached, hung up, or did not answer in time.
  *
  * `reason` is `Connection` (refused, reset, name or certificate not accepted; `code` is the system's, such as
- * `ECONNREFUSED`), `Timeout`, or `BodyIncomplete` (the connection ended inside the body). It is `retryable` unless a
- * certificate was not accepted, the server's or the client's: that does not pass by itself.
+ * `ECONNREFUSED`), `Timeout`, `BodyIncomplete` (the connection ended inside the body), or `Repeated` (a retry of the
+ * `HttpClient` wanted to send a one-time grant once more, see `TokenEndpoint`). It is `retryable` unless a certificate was
+ * not accepted, the server's or the client's: that does not pass by itself.
  *
  * @since 0.1.0
  * @category errors
@@ -132,7 +155,7 @@ export class TokenTransportError
   extends Schema.TaggedError<TokenTransportError>("@effect-oauth/core/TokenTransportError")("TokenTransportError", {
     clientName: Schema.String,
     endpoint: Schema.String,
-    reason: Schema.Literal("Connection", "Timeout", "BodyIncomplete"),
+    reason: Schema.Literal("Connection", "Timeout", "BodyIncomplete", "Repeated"),
     code: Schema.optional(Schema.String),
     retryAfter
   })
@@ -140,13 +163,16 @@ export class TokenTransportError
   get retryable(): boolean {
     return this.code === undefined || !certificateProblems.has(this.code)
   }
+  /**
+   * Whether the server may have seen the request and acted on it. False only where the code proves that there was no
+   * connection to send it on.
+   */
+  get outcomeUnknown(): boolean {
+    return this.reason !== "Connection" || this.code === undefined || !unsentCodes.has(this.code)
+  }
   /** What happened, and what to do about a certificate. */
   get problem(): string {
-    const what = this.reason === "Timeout"
-      ? "did not answer in time"
-      : this.reason === "BodyIncomplete"
-      ? "hung up in the middle of its answer"
-      : "could not be reached"
+    const what = happened[this.reason]
     const certificate = this.code === undefined ? undefined : certificateProblems.get(this.code)
     return what + (this.code === undefined ? "" : ` (${this.code})`) +
       (certificate === undefined ? "" : `: ${certificate}`)

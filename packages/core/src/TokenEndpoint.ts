@@ -107,7 +107,11 @@ export interface RequestOptions {
  * Takes a `TokenClient` as a value, so a request of its own needs neither registration nor cache.
  *
  * A transport error, a 5xx and a 429 are tried twice more, after 200 ms and 400 ms (with jitter), or after `Retry-After`
- * where that is 2 seconds at most; a longer one fails at once.
+ * where that is 2 seconds at most; a longer one fails at once. A grant that is one-time, an authorization code or a refresh
+ * token, is sent again only where it is certain that the server has not seen it (`outcomeUnknown` of `TokenTransportError` is
+ * false), or has answered that its nonce or clock was not to its liking. That holds for a retry of the client's `httpClient`
+ * or of `Backchannel` too: the second request that it asks for is refused, as a `TokenTransportError` with the reason
+ * `Repeated`. Only a client that does not come from `HttpClient.make` and retries inside of its `execute` is out of sight.
  *
  * Every attempt that leaves the process carries its own assertion and its own DPoP proof. A nonce that the server demands,
  * and a clock that is not the server's, cost one more request each (RFC 9449 section 8).
@@ -220,6 +224,7 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
             form: formOf(client, grant, parameters),
             secrets: [...secretsOf(parameters.parameters ?? {}), ...secretsOf(TokenGrant.fieldsOf(grant))],
             retries: options?.retries ?? 2,
+            oneTime: TokenGrant.isOneTime(grant),
             key,
             read: (answer, from) => {
               const binding = { key, certificate: certificateOf(client, certificate)?.thumbprint() }
@@ -238,6 +243,7 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
         form: aboutToken(token, hint),
         secrets: [Redacted.value(token)],
         retries: 2,
+        oneTime: false,
         key: undefined,
         read: (answer, from) =>
           answer.status >= 200 && answer.status < 300
@@ -254,6 +260,7 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
         form: aboutToken(token, hint),
         secrets: [Redacted.value(token)],
         retries: 2,
+        oneTime: false,
         key: undefined,
         read: (answer, from) => {
           const json: Json | string = jsonObject(answer.body)

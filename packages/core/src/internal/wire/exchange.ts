@@ -19,6 +19,7 @@ import { execute } from "../middleware/perAttempt.ts"
 import { withoutFetchRedirects } from "../middleware/sendingSettings.ts"
 import { shown } from "../url.ts"
 import { parseRetryAfter } from "./retryAfter.ts"
+import * as SentOnce from "./sentOnce.ts"
 
 /** @internal */
 export interface Answer {
@@ -39,6 +40,8 @@ export interface Exchange<E> {
   readonly timeout: Duration.Duration
   readonly maxResponseSize: number
   readonly propagateTrace: boolean
+  /** The request may use something up: no retry of the client's sends it again. */
+  readonly oneTime?: boolean | undefined
   /** What every attempt carries, made anew for each. */
   readonly prepare: (
     request: HttpClientRequest.HttpClientRequest
@@ -94,11 +97,12 @@ export const exchange = <E = never>(options: Exchange<E>): Effect.Effect<Answer,
     const sentAt = clock.unsafeCurrentTimeMillis()
     const transport = (reason: TokenTransportError["reason"], error?: unknown) =>
       new TokenTransportError({ clientName, endpoint, reason, code: codeOf(error) })
+    const { preparing, sending } = options.oneTime === true ? SentOnce.make() : SentOnce.unbounded
 
     const request = HttpClientRequest.make(method)(url).pipe(HttpClientRequest.acceptJson)
 
     const prepare = (request: HttpClientRequest.HttpClientRequest) =>
-      Effect.mapError(options.prepare(request), (error) => new NotPrepared(error))
+      Effect.mapError(preparing(options.prepare(request)), (error) => new NotPrepared(error))
 
     return execute(options.httpClient, request, prepare).pipe(
       Effect.mapError((error) => error instanceof NotPrepared ? error.error : transport("Connection", error)),
@@ -130,9 +134,12 @@ export const exchange = <E = never>(options: Exchange<E>): Effect.Effect<Answer,
         )
       }),
       // A client of the user's own, or the platform's, may throw at what a server sends.
-      Effect.catchAllDefect((defect) => Effect.fail(transport("Connection", defect))),
+      Effect.catchAllDefect((defect) =>
+        Effect.fail(defect instanceof SentOnce.Repeated ? transport("Repeated") : transport("Connection", defect))
+      ),
       Effect.timeoutFail({ duration: options.timeout, onTimeout: () => transport("Timeout") }),
       withoutFetchRedirects,
+      sending,
       // `oauth.token.request` is the span of this exchange; the platform's adds nothing but the trace headers.
       options.propagateTrace ? identity : Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
       // The runtime logs a failure of its own helper fibers, and those fail with the platform's errors.

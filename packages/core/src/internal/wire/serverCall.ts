@@ -39,6 +39,10 @@ const waitBefore = (retry: number, error: ExchangeError): Effect.Effect<Duration
   return Effect.map(Random.nextRange(0.8, 1.2), (jitter) => Duration.millis(200 * 2 ** retry * jitter))
 }
 
+/** Whether it is certain that the server has not seen the request. */
+const isUnsent = (error: ExchangeError): boolean =>
+  error._tag === "CredentialUnavailable" || (error._tag === "TokenTransportError" && !error.outcomeUnknown)
+
 type EndpointField = keyof Endpoints
 
 /** @internal One request with its retries. */
@@ -50,6 +54,8 @@ export interface Call<A> {
   readonly form: Form
   readonly secrets: ReadonlyArray<string>
   readonly retries: number
+  /** Whether a request that reached the server may have used something up, so that it is not repeated. */
+  readonly oneTime: boolean
   /** The key that every attempt proves to have. */
   readonly key: SigningKey | undefined
   /** Makes a result or an error of an answer. */
@@ -170,6 +176,7 @@ export const make = (services: Services): ServerCall => {
       timeout: call.client.timeout,
       maxResponseSize: call.client.maxResponseSize,
       propagateTrace: call.client.propagateTrace,
+      oneTime: call.oneTime,
       prepare: prepare(call, journey)
     }).pipe(
       Effect.tap((answer) => Effect.annotateCurrentSpan("http.response.status_code", answer.status)),
@@ -198,7 +205,7 @@ export const make = (services: Services): ServerCall => {
   const attempt = <A>(call: Call<A>, journey: Journey, number: number): Effect.Effect<A, ExchangeError> =>
     Effect.catchAll(once(call, journey, number), (error) => {
       if (error._tag === "Again") return attempt(call, journey, number)
-      if (number > call.retries) return Effect.fail(error)
+      if (number > call.retries || (call.oneTime && !isUnsent(error))) return Effect.fail(error)
       return Effect.flatMap(
         waitBefore(number - 1, error),
         (wait) => wait === undefined ? Effect.fail(error) : Effect.delay(attempt(call, journey, number + 1), wait)
