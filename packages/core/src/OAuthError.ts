@@ -122,7 +122,8 @@ const happened = {
   Connection: "could not be reached",
   Timeout: "did not answer in time",
   BodyIncomplete: "hung up in the middle of its answer",
-  Repeated: "was asked once, and may have acted on it: a retry of the HttpClient wanted to send the same code or refresh " +
+  Repeated:
+    "was asked once, and may have acted on it: a retry of the HttpClient wanted to send the same code or refresh " +
     "token again, which is refused. Leave such requests out of its retry"
 }
 

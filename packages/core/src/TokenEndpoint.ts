@@ -101,6 +101,8 @@ export type TokenHint = "access_token" | "refresh_token"
 export interface RequestOptions {
   /** Further attempts after one that failed and may pass by itself. Default 2. */
   readonly retries?: number | undefined
+  /** Bind the token to this key, in place of the client's `dpop`: a user's session has a key of its own (RFC 9449). */
+  readonly dpop?: SigningKey | undefined
 }
 
 /**
@@ -111,7 +113,8 @@ export interface RequestOptions {
  * token, is sent again only where it is certain that the server has not seen it (`outcomeUnknown` of `TokenTransportError` is
  * false), or has answered that its nonce or clock was not to its liking. That holds for a retry of the client's `httpClient`
  * or of `Backchannel` too: the second request that it asks for is refused, as a `TokenTransportError` with the reason
- * `Repeated`. Only a client that does not come from `HttpClient.make` and retries inside of its `execute` is out of sight.
+ * `Repeated`. Out of sight is only what repeats below
+ * `HttpClient.transform` in a client that is not made by `HttpClient.make`, or has a `withTracerDisabledWhen` of its own.
  *
  * Every attempt that leaves the process carries its own assertion and its own DPoP proof. A nonce that the server demands,
  * and a clock that is not the server's, cost one more request each (RFC 9449 section 8).
@@ -202,20 +205,25 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
     ...(hint === undefined ? [] : [["token_type_hint", hint] as const])
   ]
 
+  /** A key of the store is kept there for as long as its token lives. */
+  const retain = ({ thumbprint }: SigningKey, { expiresAt }: AccessToken) =>
+    keys.retain?.(thumbprint, expiresAt) ?? Effect.void
+
   /** The token as it can be sent: bound to the key that it was given for. */
-  const bound = (response: TokenResponse, key: SigningKey | undefined) => {
+  const bound = (response: TokenResponse, key: SigningKey | undefined, own: boolean) => {
     const { accessToken } = response
     if (key === undefined || accessToken.keyThumbprint === undefined) return Effect.succeed(response)
-    const retained = keys.retain?.(key.thumbprint, accessToken.expiresAt) ?? Effect.void
+    const retained = own ? retain(key, accessToken) : Effect.void
     return Effect.as(Effect.zipRight(retained, proofs.bind(accessToken, key)), response)
   }
 
   return {
-    request: (client, grant, parameters = {}, options) =>
+    request: (client, grant, parameters = {}, options = {}) =>
       Effect.suspend((): Effect.Effect<TokenResponse, ExchangeError | TokenRequestInvalid> => {
         const invalid = validate(client.name, parameters) ?? grantProblem(client, grant, parameters)
         if (invalid !== undefined) return Effect.fail(invalid)
-        return Effect.flatMap(keyOf(client), (key) =>
+        const { dpop, retries = 2 } = options
+        return Effect.flatMap(dpop === undefined ? keyOf(client) : Effect.succeed(dpop), (key) =>
           run({
             client,
             parameters,
@@ -223,13 +231,13 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
             grant: TokenGrant.grantTypeOf(grant),
             form: formOf(client, grant, parameters),
             secrets: [...secretsOf(parameters.parameters ?? {}), ...secretsOf(TokenGrant.fieldsOf(grant))],
-            retries: options?.retries ?? 2,
+            retries,
             oneTime: TokenGrant.isOneTime(grant),
             key,
             read: (answer, from) => {
               const binding = { key, certificate: certificateOf(client, certificate)?.thumbprint() }
               const result = readToken(answer, client, binding, from)
-              return result instanceof Error ? Effect.fail(result) : bound(result, key)
+              return result instanceof Error ? Effect.fail(result) : bound(result, key, dpop === undefined)
             }
           }))
       }),
