@@ -26,10 +26,13 @@ export interface Endpoints {
   readonly tokenEndpoint: URL | undefined
   readonly revocationEndpoint: URL | undefined
   readonly introspectionEndpoint: URL | undefined
+  /** RFC 9126. */
+  readonly pushedAuthorizationRequestEndpoint: URL | undefined
 }
 
 /**
- * Metadata of an authorization server (RFC 8414 section 2). Only what is used is read; the rest is in `raw`.
+ * Metadata of an authorization server (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3). Only what is used is
+ * read; the rest is in `raw`. An address over plain `http:` counts as absent, except on loopback and with `allowInsecure`.
  *
  * @since 0.1.0
  * @category models
@@ -38,6 +41,16 @@ export interface Metadata extends Endpoints {
   readonly issuer: string
   /** Where clients go that show a certificate (RFC 8705 section 5). */
   readonly mtlsEndpointAliases: Endpoints
+  readonly authorizationEndpoint: URL | undefined
+  /** OpenID Connect RP-Initiated Logout 1.0 section 2.1. */
+  readonly endSessionEndpoint: URL | undefined
+  readonly userInfoEndpoint: URL | undefined
+  /** Where its public keys are, see `keys`. */
+  readonly jwksUri: URL | undefined
+  /** It takes no authorization request that was not pushed (RFC 9126 section 5). */
+  readonly requiresPushedAuthorization: boolean
+  /** It says in every authorization response who it is (RFC 9207 section 3). */
+  readonly issuerInAuthorizationResponse: boolean
   readonly raw: Readonly<Record<string, unknown>>
 }
 
@@ -82,7 +95,8 @@ const endpointOf = (json: Json, name: string, client: TokenClient): URL | undefi
 const endpointsOf = (json: Json, client: TokenClient): Endpoints => ({
   tokenEndpoint: endpointOf(json, "token_endpoint", client),
   revocationEndpoint: endpointOf(json, "revocation_endpoint", client),
-  introspectionEndpoint: endpointOf(json, "introspection_endpoint", client)
+  introspectionEndpoint: endpointOf(json, "introspection_endpoint", client),
+  pushedAuthorizationRequestEndpoint: endpointOf(json, "pushed_authorization_request_endpoint", client)
 })
 
 /** @internal The metadata in an answer, or what is wrong with it. */
@@ -98,6 +112,12 @@ export const readMetadata = (answer: Answer, issuer: string, client: TokenClient
     issuer,
     ...endpointsOf(json, client),
     mtlsEndpointAliases: endpointsOf(Predicate.isReadonlyRecord(aliases) ? aliases : {}, client),
+    authorizationEndpoint: endpointOf(json, "authorization_endpoint", client),
+    endSessionEndpoint: endpointOf(json, "end_session_endpoint", client),
+    userInfoEndpoint: endpointOf(json, "userinfo_endpoint", client),
+    jwksUri: endpointOf(json, "jwks_uri", client),
+    requiresPushedAuthorization: json.require_pushed_authorization_requests === true,
+    issuerInAuthorizationResponse: json.authorization_response_iss_parameter_supported === true,
     raw: json
   }
 }

@@ -12,6 +12,7 @@ import * as Equal from "effect/Equal"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import type { Endpoints } from "./AuthorizationServer.ts"
 import * as ClientAuthentication from "./ClientAuthentication.ts"
 import { found, parseField, shapeOf } from "./internal/problem.ts"
 import { insecure } from "./internal/url.ts"
@@ -38,6 +39,8 @@ export interface TokenClientOptions {
   readonly revocationEndpoint?: string | URL | undefined
   /** RFC 7662. */
   readonly introspectionEndpoint?: string | URL | undefined
+  /** RFC 9126. */
+  readonly pushedAuthorizationRequestEndpoint?: string | URL | undefined
   readonly clientId: string
   readonly clientSecret?: Redacted.Redacted<string> | undefined
   /**
@@ -92,6 +95,7 @@ export class TokenClient extends Data.TaggedClass("TokenClient")<{
   readonly tokenEndpoint: URL | undefined
   readonly revocationEndpoint: URL | undefined
   readonly introspectionEndpoint: URL | undefined
+  readonly pushedAuthorizationRequestEndpoint: URL | undefined
   readonly scope: OAuthValues.Scope | undefined
   readonly resource: ReadonlyArray<OAuthValues.Resource>
   readonly parameters: Readonly<Record<string, ParameterValue>>
@@ -133,7 +137,7 @@ class Fields {
     return undefined
   }
 
-  url(field: "tokenEndpoint" | "revocationEndpoint" | "introspectionEndpoint" | "issuer"): URL | undefined {
+  url(field: keyof Endpoints | "issuer"): URL | undefined {
     const value: unknown = this.options[field]
     if (value === undefined) return undefined
     const url = value instanceof URL
@@ -319,6 +323,7 @@ export const parse = (name: string, options: TokenClientOptions): Effect.Effect<
         tokenEndpoint: fields.url("tokenEndpoint"),
         revocationEndpoint: fields.url("revocationEndpoint"),
         introspectionEndpoint: fields.url("introspectionEndpoint"),
+        pushedAuthorizationRequestEndpoint: fields.url("pushedAuthorizationRequestEndpoint"),
         scope: fields.scope(),
         resource: fields.resource(),
         parameters: fields.parameters(),

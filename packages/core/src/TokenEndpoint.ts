@@ -1,10 +1,12 @@
 /**
- * The wire: one grant in, one token or one typed error out; revocation and introspection beside it.
+ * The wire: one grant in, one token or one typed error out; revocation, introspection and pushed authorization requests
+ * beside it.
  *
  * @since 0.1.0
  */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -20,6 +22,7 @@ import * as Proving from "./internal/dpop/proving.ts"
 import * as ServerClocks from "./internal/dpop/serverClocks.ts"
 import { certificateOf } from "./internal/wire/certificate.ts"
 import * as Credentials from "./internal/wire/credentials.ts"
+import * as Pushed from "./internal/wire/pushedAuthorization.ts"
 import { readToken } from "./internal/wire/readToken.ts"
 import * as ServerCall from "./internal/wire/serverCall.ts"
 import { type Json, jsonObject, refusal } from "./internal/wire/tokenResponse.ts"
@@ -73,6 +76,18 @@ export interface Introspection {
 }
 
 /**
+ * Where an authorization request lies that was pushed (RFC 9126 section 2.2): the value of `request_uri`, good for one
+ * authorization, and for how long.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PushedAuthorization {
+  readonly requestUri: string
+  readonly expiresIn: Duration.Duration
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -113,8 +128,8 @@ export interface RequestOptions {
  * token, is sent again only where it is certain that the server has not seen it (`outcomeUnknown` of `TokenTransportError` is
  * false), or has answered that its nonce or clock was not to its liking. That holds for a retry of the client's `httpClient`
  * or of `Backchannel` too: the second request that it asks for is refused, as a `TokenTransportError` with the reason
- * `Repeated`. Out of sight is only what repeats below
- * `HttpClient.transform` in a client that is not made by `HttpClient.make`, or has a `withTracerDisabledWhen` of its own.
+ * `Repeated`. Out of sight is only what repeats below `HttpClient.transform`, in a client that is not made by
+ * `HttpClient.make` or has a `withTracerDisabledWhen` of its own.
  *
  * Every attempt that leaves the process carries its own assertion and its own DPoP proof. A nonce that the server demands,
  * and a clock that is not the server's, cost one more request each (RFC 9449 section 8).
@@ -143,6 +158,16 @@ export class TokenEndpoint extends Context.Tag("@effect-oauth/core/TokenEndpoint
     hint?: TokenHint,
     parameters?: Pick<TokenRequestParameters, "assertion" | "context">
   ) => Effect.Effect<Introspection, ExchangeError>
+  /**
+   * RFC 9126: the parameters of an authorization request, by the client that proves itself. `form` is sent as it is, but
+   * for the fields by which a client is named and proven, such as `client_id`: those are this client's own. Its
+   * `parameters` are those of token requests, and stay out of it.
+   */
+  readonly pushAuthorization: (
+    client: TokenClient,
+    form: Readonly<Record<string, ParameterValue>>,
+    parameters?: Pick<TokenRequestParameters, "assertion" | "context">
+  ) => Effect.Effect<PushedAuthorization, ExchangeError>
 }>() {}
 
 /**
@@ -275,6 +300,23 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
           return answer.status === 200 && typeof json !== "string" && typeof json.active === "boolean"
             ? Effect.succeed({ active: json.active, claims: json })
             : Effect.fail(refusal(answer, json, from))
+        }
+      }),
+
+    pushAuthorization: (client, form, parameters = {}) =>
+      run({
+        client,
+        parameters,
+        field: "pushedAuthorizationRequestEndpoint",
+        grant: "pushed_authorization",
+        form: Pushed.formOf(client, form),
+        secrets: Pushed.secretsOf(form),
+        retries: 2,
+        oneTime: false,
+        key: undefined,
+        read: (answer, from) => {
+          const result = Pushed.read(answer, from)
+          return result instanceof Error ? Effect.fail(result) : Effect.succeed(result)
         }
       })
   }

@@ -98,6 +98,32 @@ describe("AuthorizationServer", () => {
       Effect.provide(services(stub(() => document({ token_endpoint: "http://as.test/token" })), { worker: options }))
     ))
 
+  it.effect("says where users are sent, and what of it the server wants", () =>
+    Effect.gen(function*() {
+      const found = yield* metadata
+      assert.deepInclude(found, { requiresPushedAuthorization: true, issuerInAuthorizationResponse: true })
+      assert.strictEqual(found.authorizationEndpoint?.href, "https://as.test/authorize")
+      assert.strictEqual(found.endSessionEndpoint?.href, "http://localhost:1/logout")
+      assert.isUndefined(found.userInfoEndpoint)
+      assert.isUndefined(found.jwksUri)
+      assert.strictEqual(found.pushedAuthorizationRequestEndpoint?.href, "https://as.test/par")
+      assert.strictEqual(found.mtlsEndpointAliases.pushedAuthorizationRequestEndpoint?.href, "https://mtls.as.test/par")
+    }).pipe(Effect.provide(services(
+      stub(() =>
+        document({
+          authorization_endpoint: "https://as.test/authorize",
+          end_session_endpoint: "http://localhost:1/logout",
+          userinfo_endpoint: "http://as.test/userinfo",
+          jwks_uri: 7,
+          pushed_authorization_request_endpoint: "https://as.test/par",
+          mtls_endpoint_aliases: { pushed_authorization_request_endpoint: "https://mtls.as.test/par" },
+          require_pushed_authorization_requests: true,
+          authorization_response_iss_parameter_supported: true
+        })
+      ),
+      { worker: options }
+    ))))
+
   it.effect.prop("whatever a server sends is metadata or a typed error", [
     FastCheck.oneof(
       FastCheck.json(),

@@ -161,10 +161,10 @@ describe("an attempt", () => {
         }))
     }
 
-    const retrying = [
+    const retrying: ReadonlyArray<readonly [string, (client: HttpClient.HttpClient) => HttpClient.HttpClient]> = [
       ["the built-in one", (client: HttpClient.HttpClient) => client],
       ["the user's", HttpClient.retry({ times: 1 })]
-    ] as const
+    ]
     for (const [whose, transform] of retrying) {
       it.effect(`of a ${name} for which there was no assertion never left, so a retry is free: ${whose}`, () =>
         Effect.gen(function*() {

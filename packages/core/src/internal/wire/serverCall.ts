@@ -140,7 +140,11 @@ export const make = (services: Services): ServerCall => {
       if (proof !== undefined) signed.push(proof)
       return request.pipe(
         HttpClientRequest.setHeaders(proof === undefined ? headers : { ...headers, dpop: proof }),
-        HttpClientRequest.bodyUrlParams([...call.form, ...Object.entries(form)])
+        // A form may name its client already.
+        HttpClientRequest.bodyUrlParams([
+          ...call.form.filter(([name]) => !Object.hasOwn(form, name)),
+          ...Object.entries(form)
+        ])
       )
     })
   }
