@@ -186,10 +186,6 @@ describe("pushAuthorization", () => {
         assert.strictEqual(metadata.jwksUri?.href, server.jwksUri)
         assert.isTrue(metadata.issuerInAuthorizationResponse)
         assert.isFalse(metadata.requiresPushedAuthorization)
-      }).pipe(Effect.provide(
-        services(stub(() =>
-          pushed()
-        )).pipe(Layer.provide(FetchHttpClient.layer))
-      ))
+      }).pipe(Effect.provide(OAuth.layer.pipe(Layer.provide([TokenClients.layer({}), FetchHttpClient.layer]))))
     }))
 })
