@@ -1,5 +1,5 @@
 /**
- * What an authorization server says of itself: its metadata, discovered at first use and kept.
+ * What an authorization server says of itself: its metadata and its keys, discovered at first use and kept.
  *
  * @since 0.1.0
  */
@@ -12,8 +12,10 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import { backchannel } from "./Backchannel.ts"
 import * as Remembered from "./internal/cache/remembered.ts"
+import * as PublicJwk from "./internal/publicJwk.ts"
 import { insecure, shown } from "./internal/url.ts"
-import { type Answer, exchange } from "./internal/wire/exchange.ts"
+import type { Answer } from "./internal/wire/exchange.ts"
+import { discovering, failure, fetchDocument, type Publisher } from "./internal/wire/publishedDocument.ts"
 import { type Json, jsonObject } from "./internal/wire/tokenResponse.ts"
 import { DiscoveryError } from "./OAuthError.ts"
 import type { TokenClient } from "./TokenClient.ts"
@@ -55,6 +57,14 @@ export interface Metadata extends Endpoints {
 }
 
 /**
+ * Public JWKs, as they were published. Nothing of them is checked yet, see `JwtVerifier`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Keys = ReadonlyArray<Readonly<Record<string, unknown>>>
+
+/**
  * @since 0.1.0
  * @category tags
  */
@@ -64,6 +74,16 @@ export class AuthorizationServer extends Context.Tag("@effect-oauth/core/Authori
    * has to be the same string (RFC 8414 section 3.3).
    */
   readonly metadata: (client: TokenClient) => Effect.Effect<Metadata, DiscoveryError>
+  /**
+   * The public keys of the client's issuer, as its `jwksUri` publishes them (RFC 7517 section 5); what is private or
+   * symmetric there is left out. They are kept as metadata is. If the wanted `kid` is not among them they are read anew, at
+   * most once in 30 seconds for each issuer, since anybody can name a `kid` that does not exist. Whether it is among those
+   * that come is for the caller to see.
+   */
+  readonly keys: (
+    client: TokenClient,
+    wanted?: { readonly kid?: string | undefined }
+  ) => Effect.Effect<Keys, DiscoveryError>
 }>() {}
 
 /**
@@ -71,7 +91,7 @@ export class AuthorizationServer extends Context.Tag("@effect-oauth/core/Authori
  * @category models
  */
 export interface Options {
-  /** How long metadata counts as fresh; after that it is read again in the background. Default 1 hour. */
+  /** How long metadata and keys count as fresh; after that they are read again in the background. Default 1 hour. */
   readonly metadataLifetime?: Duration.DurationInput | undefined
 }
 
@@ -84,6 +104,19 @@ export const metadataUrls = (issuer: string): ReadonlyArray<URL> => {
     new URL(`/.well-known/oauth-authorization-server${path}`, url.origin)
   ]
 }
+
+/** Between two readings of keys for the sake of a `kid`, in milliseconds. */
+const coolDown = 30_000
+
+const withoutIssuer = ({ name, tokenEndpoint }: TokenClient): DiscoveryError =>
+  new DiscoveryError({
+    clientName: name,
+    endpoint: tokenEndpoint === undefined ? "" : shown(tokenEndpoint),
+    issuer: "",
+    document: "keys",
+    problem: "the client has no issuer",
+    retryable: false
+  })
 
 const endpointOf = (json: Json, name: string, client: TokenClient): URL | undefined => {
   const value = json[name]
@@ -101,7 +134,6 @@ const endpointsOf = (json: Json, client: TokenClient): Endpoints => ({
 
 /** @internal The metadata in an answer, or what is wrong with it. */
 export const readMetadata = (answer: Answer, issuer: string, client: TokenClient): Metadata | string => {
-  if (answer.status !== 200) return `it answered ${answer.status}`
   const json = jsonObject(answer.body)
   if (typeof json === "string") return json
   if (json.issuer !== issuer) {
@@ -122,59 +154,30 @@ export const readMetadata = (answer: Answer, issuer: string, client: TokenClient
   }
 }
 
-const discover = (
-  client: TokenClient,
-  issuer: string,
-  httpClient: HttpClient.HttpClient
-): Effect.Effect<Metadata, DiscoveryError> => {
-  const ask = (url: URL) => {
-    const failed = (
-      problem: string,
-      retryable: boolean,
-      answer?: { readonly status: number; readonly retryAfter?: Duration.Duration | undefined }
-    ) =>
-      new DiscoveryError({
-        clientName: client.name,
-        endpoint: shown(url),
-        issuer,
-        problem,
-        retryable,
-        status: answer?.status,
-        retryAfter: answer?.retryAfter
-      })
-    return exchange({
-      clientName: client.name,
-      httpClient,
-      url,
-      method: "GET",
-      timeout: client.timeout,
-      maxResponseSize: client.maxResponseSize,
-      propagateTrace: client.propagateTrace,
-      prepare: Effect.succeed
-    }).pipe(
-      Effect.mapError((error) =>
-        error._tag === "TokenResponseInvalid"
-          ? failed(error.problem, error.retryable, error)
-          : failed(error.problem, error.retryable)
-      ),
-      Effect.flatMap((answer) => {
-        const metadata = readMetadata(answer, issuer, client)
-        return typeof metadata === "string"
-          ? Effect.fail(failed(metadata, answer.status === 429 || answer.status >= 500, answer))
-          : Effect.succeed(metadata)
-      })
-    )
-  }
+const discover = (publisher: Publisher): Effect.Effect<Metadata, DiscoveryError> => {
+  const { client, issuer } = publisher
+  const ask = (url: URL) => fetchDocument(publisher, "metadata", url, (answer) => readMetadata(answer, issuer, client))
   const [openId, oauth] = metadataUrls(issuer)
   return ask(openId!).pipe(
     // The first failure is the one to tell of, unless the second address is the one that answered.
     Effect.catchAll((first) => Effect.mapError(ask(oauth!), (second) => second.status === 404 ? first : second)),
-    Effect.withSpan("oauth.discovery", {
-      kind: "client",
-      attributes: { "oauth.client": client.name, "oauth.issuer": issuer }
-    })
+    discovering(publisher, "metadata")
   )
 }
+
+/** @internal The public keys in an answer, or what is wrong with it (RFC 7517 section 5). */
+export const readKeys = (answer: Answer): Keys | string => {
+  const json = jsonObject(answer.body)
+  if (typeof json === "string") return json
+  if (!Array.isArray(json.keys)) return "its JSON has no keys (RFC 7517 section 5)"
+  const { keys }: { readonly keys: ReadonlyArray<unknown> } = { keys: json.keys }
+  return keys.filter(Predicate.isReadonlyRecord).filter(PublicJwk.isPublic)
+}
+
+const fetchKeys = (publisher: Publisher, { jwksUri }: Metadata): Effect.Effect<Keys, DiscoveryError> =>
+  jwksUri === undefined
+    ? Effect.fail(failure(publisher, "keys", publisher.issuer, "its metadata names no jwks_uri that is usable", false))
+    : discovering(publisher, "keys")(fetchDocument(publisher, "keys", jwksUri, readKeys))
 
 /**
  * @since 0.1.0
@@ -185,11 +188,9 @@ export const make = (
 ): Effect.Effect<AuthorizationServer["Type"], never, HttpClient.HttpClient | Scope.Scope> =>
   Effect.gen(function*() {
     const common = yield* backchannel
-    const known = yield* Remembered.make<Metadata, DiscoveryError>({
-      timeToLive: options.metadataLifetime ?? "1 hour",
-      capacity: 1000,
-      mayPass: () => true
-    })
+    const remembering = { timeToLive: options.metadataLifetime ?? "1 hour", capacity: 1000, mayPass: () => true }
+    const known = yield* Remembered.make<Metadata, DiscoveryError>(remembering)
+    const knownKeys = yield* Remembered.make<Keys, DiscoveryError>(remembering)
     // A client's own way to its server may lead elsewhere, so what is found on it is kept apart.
     const ways = new WeakMap<HttpClient.HttpClient, number>()
     let count = 0
@@ -199,24 +200,47 @@ export const make = (
       return way
     }
 
+    const publisherOf = (client: TokenClient): Publisher | undefined =>
+      client.issuer === undefined
+        ? undefined
+        : { client, issuer: client.issuer, httpClient: client.httpClient ?? common }
+
+    const lookup = <A>(
+      publisher: Publisher,
+      document: "metadata" | "keys",
+      find: Effect.Effect<A, DiscoveryError>
+    ) => ({
+      key: `${wayOf(publisher.httpClient)} ${publisher.issuer}`,
+      find,
+      interrupted: () =>
+        failure(publisher, document, publisher.issuer, "the lookup was cut short, the Layer is closing", false)
+    })
+
+    const metadata = (publisher: Publisher) => known.get(lookup(publisher, "metadata", discover(publisher)))
+
+    const keys = (publisher: Publisher, kid: string | undefined): Effect.Effect<Keys, DiscoveryError> => {
+      const find = Effect.flatMap(metadata(publisher), (metadata) => fetchKeys(publisher, metadata))
+      const wanted = lookup(publisher, "keys", find)
+      const before = knownKeys.peek(wanted.key)
+      return Effect.flatMap(knownKeys.get(wanted), (found) => {
+        const isThere = kid === undefined || found.some((key) => key.kid === kid)
+        // What was fetched a moment ago is not fetched again.
+        return isThere || found !== before ? Effect.succeed(found) : knownKeys.replace(wanted, found, coolDown)
+      })
+    }
+
     return {
       metadata: (client) =>
         Effect.suspend(() => {
-          const { issuer } = client
-          if (issuer === undefined) return Effect.dieMessage("a client without issuer has no metadata")
-          const httpClient = client.httpClient ?? common
-          return known.get({
-            key: `${wayOf(httpClient)} ${issuer}`,
-            find: discover(client, issuer, httpClient),
-            interrupted: () =>
-              new DiscoveryError({
-                clientName: client.name,
-                endpoint: issuer,
-                issuer,
-                problem: "the lookup was cut short, the Layer is closing",
-                retryable: false
-              })
-          })
+          const publisher = publisherOf(client)
+          return publisher === undefined
+            ? Effect.dieMessage("a client without issuer has no metadata")
+            : metadata(publisher)
+        }),
+      keys: (client, wanted) =>
+        Effect.suspend(() => {
+          const publisher = publisherOf(client)
+          return publisher === undefined ? Effect.fail(withoutIssuer(client)) : keys(publisher, wanted?.kid)
         })
     }
   })

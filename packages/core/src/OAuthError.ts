@@ -184,7 +184,8 @@ export class TokenTransportError
 }
 
 /**
- * The metadata of an authorization server could not be had (RFC 8414 section 3, OpenID Connect Discovery 1.0 section 4).
+ * The metadata of an authorization server, or its keys, could not be had (RFC 8414 section 3, OpenID Connect Discovery 1.0
+ * section 4).
  *
  * @since 0.1.0
  * @category errors
@@ -195,6 +196,8 @@ export class DiscoveryError
     /** The URL that was asked last. */
     endpoint: Schema.String,
     issuer: Schema.String,
+    /** Which of the two; `metadata` where it is not said. */
+    document: Schema.optional(Schema.Literal("metadata", "keys")),
     status: Schema.optional(Schema.Number),
     problem: Schema.String,
     retryable: Schema.Boolean,
@@ -202,7 +205,9 @@ export class DiscoveryError
   })
 {
   override get message(): string {
-    return `client "${this.clientName}": no metadata of issuer ${this.issuer} at ${this.endpoint}: ${this.problem}` +
+    return `client "${this.clientName}": no ${
+      this.document ?? "metadata"
+    } of issuer ${this.issuer} at ${this.endpoint}: ${this.problem}` +
       afterText(this.retryAfter)
   }
 }

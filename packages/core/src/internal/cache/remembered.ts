@@ -11,8 +11,10 @@ import * as BoundedMap from "./boundedMap.ts"
 import { type Flight, makeAirport } from "./flight.ts"
 
 interface Slot<A, E> extends BoundedMap.Entry {
-  value: { readonly exit: Exit.Exit<A, never>; readonly since: number } | undefined
+  value: { readonly found: A; readonly exit: Exit.Exit<A, never>; readonly since: number } | undefined
   flight: Flight<A, E> | undefined
+  /** When it was looked up last for one who missed something. */
+  replaced: number
 }
 
 /** @internal */
@@ -28,6 +30,13 @@ export interface Remembered<A, E> {
   readonly get: (lookup: Lookup<A, E>) => Effect.Effect<A, E>
   /** Looks up anew, or joins the lookup that is under way. */
   readonly renew: (lookup: Lookup<A, E>) => Effect.Effect<A, E>
+  /** What is known already. */
+  readonly peek: (key: string) => A | undefined
+  /**
+   * For one who was given `value` and misses something in it: another value, if there is one by now or if a lookup finds
+   * one. It joins the lookup that is under way, and starts one at most once in so many milliseconds.
+   */
+  readonly replace: (lookup: Lookup<A, E>, value: A, coolDown: number) => Effect.Effect<A, E>
 }
 
 /** @internal */
@@ -51,7 +60,8 @@ export const make = <A, E>(options: {
         evicted: false,
         pinned: () => slot.flight !== undefined,
         value: undefined,
-        flight: undefined
+        flight: undefined,
+        replaced: Number.NEGATIVE_INFINITY
       }
       slots.add(slot)
       return slot
@@ -59,7 +69,7 @@ export const make = <A, E>(options: {
 
     const keep = (slot: Slot<A, E>, find: Effect.Effect<A, E>): Effect.Effect<A, E> =>
       Effect.zipWith(find, Clock.currentTimeMillis, (value, since) => {
-        slot.value = { exit: Exit.succeed(value), since }
+        slot.value = { found: value, exit: Exit.succeed(value), since }
         return value
       }).pipe(
         Effect.tapError((error) =>
@@ -105,6 +115,17 @@ export const make = <A, E>(options: {
             (error) => options.mayPass(error) ? exit : Effect.fail(error)
           )
         }),
-      renew: (lookup) => Effect.suspend(() => obtain(slotOf(lookup.key), lookup))
+      renew: (lookup) => Effect.suspend(() => obtain(slotOf(lookup.key), lookup)),
+      peek: (key) => slots.get(key)?.value?.found,
+      replace: (lookup, value, coolDown) =>
+        Effect.clockWith((clock) => {
+          const slot = slotOf(lookup.key)
+          if (slot.value !== undefined && slot.value.found !== value) return slot.value.exit
+          if (slot.flight !== undefined) return obtain(slot, lookup)
+          const now = clock.unsafeCurrentTimeMillis()
+          if (now - slot.replaced < coolDown) return Effect.succeed(value)
+          slot.replaced = now
+          return obtain(slot, lookup)
+        })
     }
   })

@@ -3,10 +3,9 @@
  * that quote nothing a client sent.
  */
 import * as Either from "effect/Either"
-import * as Predicate from "effect/Predicate"
-import { base64url } from "jose"
 import type { SigningAlgorithm } from "../../OAuthValues.ts"
-import * as PublicJwk from "./publicJwk.ts"
+import { parseJwt } from "../jws.ts"
+import * as PublicJwk from "../publicJwk.ts"
 import { normalize } from "./targetUri.ts"
 
 /** @internal */
@@ -53,19 +52,6 @@ export interface Proof {
 const maxLength = 8192
 const maxJtiLength = 256
 
-const compact = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+$/
-
-const decoder = new TextDecoder("utf-8", { fatal: true })
-
-const objectOf = (segment: string): Readonly<Record<string, unknown>> | undefined => {
-  try {
-    const value: unknown = JSON.parse(decoder.decode(base64url.decode(segment)))
-    return Predicate.isReadonlyRecord(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
 type Claims = Pick<Proof, "jti" | "htm" | "htu" | "iat" | "claims">
 
 const claimsOf = (claims: Readonly<Record<string, unknown>>): Either.Either<Claims, Refused> => {
@@ -88,7 +74,7 @@ const joseHeader = (
   const algorithm = algorithms.find((name) => name === header.alg)
   if (algorithm === undefined) return refused("algorithm", `its alg is none of ${algorithms.join(", ")}`)
   return Either.mapBoth(PublicJwk.parse(header.jwk, algorithm), {
-    onLeft: (problem): Refused => ({ reason: "key", problem }),
+    onLeft: (problem): Refused => ({ reason: "key", problem: `its jwk ${problem}` }),
     onRight: (key) => ({ algorithm, key })
   })
 }
@@ -101,13 +87,11 @@ export const parse = (
   if (field === undefined || field === "") return refused("missing", "there is no DPoP header")
   if (field.length > maxLength) return refused("malformed", `it is longer than ${maxLength} characters`)
   if (field.includes(",")) return refused("malformed", "there is more than one DPoP header")
-  const [, protectedHeader, payload] = compact.exec(field) ?? []
-  const header = protectedHeader === undefined ? undefined : objectOf(protectedHeader)
-  const claims = payload === undefined ? undefined : objectOf(payload)
-  if (header === undefined || claims === undefined) return refused("malformed", "it is not a signed JWT")
+  const jwt = parseJwt(field)
+  if (jwt === undefined) return refused("malformed", "it is not a signed JWT")
   return Either.flatMap(
-    joseHeader(header, algorithms),
-    (head) => Either.map(claimsOf(claims), (body) => ({ jws: field, ...head, ...body }))
+    joseHeader(jwt.header, algorithms),
+    (head) => Either.map(claimsOf(jwt.payload), (body) => ({ jws: field, ...head, ...body }))
   )
 }
 

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as jose from "jose"
 import type { Signer } from "../../Signer.ts"
 import * as BoundedMap from "../cache/boundedMap.ts"
+import * as PublicJwk from "../publicJwk.ts"
 import type { Proof, Refused } from "./dpopProof.ts"
 
 /** @internal */
@@ -21,18 +22,10 @@ interface Entry extends BoundedMap.Entry {
 
 const never = () => false
 
-/** Of the members of WebCrypto's type, which not every runtime declares. */
-const bitsOf = ({ algorithm }: jose.CryptoKey): number | undefined =>
-  (algorithm as { readonly modulusLength?: number }).modulusLength
-
 const importKey = ({ algorithm, key }: Proof): Effect.Effect<jose.CryptoKey, Refused> =>
-  Effect.filterOrFail(
-    Effect.tryPromise({
-      try: () => jose.importJWK(key.members, algorithm) as Promise<jose.CryptoKey>,
-      catch: (): Refused => ({ reason: "key", problem: "its jwk is not a key of its kind" })
-    }),
-    (publicKey) => (bitsOf(publicKey) ?? 2048) >= 2048,
-    (): Refused => ({ reason: "key", problem: "its jwk is an RSA key of less than 2048 bits" })
+  Effect.mapError(
+    PublicJwk.importKey(key, algorithm),
+    (problem): Refused => ({ reason: "key", problem: `its jwk ${problem}` })
   )
 
 const verifyWith = (publicKey: jose.CryptoKey, { algorithm, jws }: Proof): Effect.Effect<unknown, Refused> =>

@@ -1,17 +1,18 @@
 /**
- * Public JWKs that strangers send, as far as they can be judged without any cryptography. Problems are sentences that quote
- * nothing of the key.
+ * Public JWKs that strangers send, or a server publishes. Problems say what is wrong with it, for a sentence that begins with
+ * its name, and quote nothing of the key.
  */
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
-import type { JWK } from "jose"
-import type { SigningAlgorithm } from "../../OAuthValues.ts"
-import { byteLength, coordinateBytes, isBase64Url } from "../base64url.ts"
+import * as jose from "jose"
+import type { SigningAlgorithm } from "../OAuthValues.ts"
+import { byteLength, coordinateBytes, isBase64Url } from "./base64url.ts"
 
 /** @internal */
 export interface PublicJwk {
   /** The members that make the key, and no others. */
-  readonly members: Readonly<JWK>
+  readonly members: Readonly<jose.JWK>
   /** The same as the text whose hash is the thumbprint (RFC 7638 section 3). */
   readonly canonical: string
 }
@@ -62,23 +63,41 @@ const isNumberOf = (value: unknown, [least, most]: readonly [number, number]): v
 const sorted = (members: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.keys(members).sort().map((name) => [name, members[name]!]))
 
-/** @internal A public key for signatures of `algorithm`; the left side says what is wrong with it. */
+/** @internal Keys that are nobody's business are told by this, before anything else is looked at. */
+export const isPublic = (jwk: Readonly<Record<string, unknown>>): boolean =>
+  jwk.kty !== "oct" && !privateMembers.some((name) => Object.hasOwn(jwk, name))
+
+/** @internal A public key for signatures of `algorithm`, as far as it can be judged without any cryptography. */
 export const parse = (jwk: unknown, algorithm: SigningAlgorithm): Either.Either<PublicJwk, string> => {
-  if (!Predicate.isReadonlyRecord(jwk)) return Either.left("its header holds no jwk")
-  if (jwk.kty === "oct") return Either.left("its jwk is a symmetric key")
-  if (privateMembers.some((name) => Object.hasOwn(jwk, name))) return Either.left("its jwk is a private key")
+  if (!Predicate.isReadonlyRecord(jwk)) return Either.left("is not an object")
+  if (!isPublic(jwk)) return Either.left(jwk.kty === "oct" ? "is a symmetric key" : "is a private key")
   const { fixed, sizes } = kindOf(algorithm)
   const members: Record<string, string> = { ...fixed }
   for (const [name, value] of Object.entries(fixed)) {
-    if (jwk[name] !== value) return Either.left("its jwk is of another kind than its alg needs")
+    if (jwk[name] !== value) return Either.left("is of another kind than its alg needs")
   }
   for (const [name, size] of Object.entries(sizes)) {
     const value = jwk[name]
     if (!isNumberOf(value, size)) {
-      return Either.left(`the member ${name} of its jwk is not a number of the right length`)
+      return Either.left(`has a member ${name} that is not a number of the right length`)
     }
     members[name] = value
   }
   const inOrder = sorted(members)
   return Either.right({ members: Object.freeze(inOrder), canonical: JSON.stringify(inOrder) })
 }
+
+/** Of the members of WebCrypto's type, which not every runtime declares. */
+const bitsOf = ({ algorithm }: jose.CryptoKey): number | undefined =>
+  (algorithm as { readonly modulusLength?: number }).modulusLength
+
+/** @internal Ready to verify signatures of `algorithm`. */
+export const importKey = ({ members }: PublicJwk, algorithm: SigningAlgorithm): Effect.Effect<jose.CryptoKey, string> =>
+  Effect.filterOrFail(
+    Effect.tryPromise({
+      try: () => jose.importJWK(members, algorithm) as Promise<jose.CryptoKey>,
+      catch: () => "is not a key of its kind"
+    }),
+    (publicKey) => (bitsOf(publicKey) ?? 2048) >= 2048,
+    () => "is an RSA key of less than 2048 bits"
+  )
