@@ -170,7 +170,7 @@ export const readKeys = (answer: Answer): Keys | string => {
   const json = jsonObject(answer.body)
   if (typeof json === "string") return json
   if (!Array.isArray(json.keys)) return "its JSON has no keys (RFC 7517 section 5)"
-  const { keys }: { readonly keys: ReadonlyArray<unknown> } = { keys: json.keys }
+  const keys: ReadonlyArray<unknown> = json.keys
   return keys.filter(Predicate.isReadonlyRecord).filter(PublicJwk.isPublic)
 }
 

@@ -14,6 +14,7 @@ import * as ClientCredentialsTokenManager from "./ClientCredentialsTokenManager.
 import * as DPoPKeyStore from "./DPoPKeyStore.ts"
 import * as DPoPNonceStore from "./DPoPNonceStore.ts"
 import * as DPoPProofs from "./DPoPProofs.ts"
+import * as JwtVerifier from "./JwtVerifier.ts"
 import * as Signer from "./Signer.ts"
 import * as TokenCache from "./TokenCache.ts"
 import type { TokenClients } from "./TokenClients.ts"
@@ -39,6 +40,7 @@ export type Services =
   | TokenCache.TokenCache
   | TokenEndpoint.TokenEndpoint
   | AuthorizationServer.AuthorizationServer
+  | JwtVerifier.JwtVerifier
   | DPoPProofs.DPoPProofs
   | DPoPNonceStore.DPoPNonceStore
   | DPoPKeyStore.DPoPKeyStore
@@ -50,7 +52,7 @@ const redacted = Layer.scopedDiscard(
 )
 
 /**
- * Manager, cache, token endpoint and discovery over the `HttpClient` that is there, and proofs of possession by a key that
+ * Manager, cache, token endpoint, discovery and the verification of a server's JWTs over the `HttpClient` that is there, and proofs of possession by a key that
  * is generated if a client wants one. A service of these that is provided to this Layer is used in place of the built-in
  * one, as are the optional ones: `Backchannel`, `ClientAssertions`, `ClientCertificate`, `TokenCacheKey`, `OAuthLogging`.
  *
@@ -60,6 +62,7 @@ const redacted = Layer.scopedDiscard(
 export const layer: Layer.Layer<Services, never, TokenClients | HttpClient.HttpClient> = ClientCredentialsTokenManager
   .layer.pipe(
     Layer.provideMerge(unlessProvided(TokenEndpoint.TokenEndpoint, TokenEndpoint.layer)),
+    Layer.provideMerge(unlessProvided(JwtVerifier.JwtVerifier, JwtVerifier.layer)),
     Layer.provideMerge(unlessProvided(AuthorizationServer.AuthorizationServer, AuthorizationServer.layer())),
     Layer.provideMerge(unlessProvided(TokenCache.TokenCache, TokenCache.layer())),
     Layer.provideMerge(unlessProvided(DPoPProofs.DPoPProofs, DPoPProofs.layer)),

@@ -500,6 +500,31 @@ export class EncryptionKeysInvalid
 }
 
 /**
+ * A JWT of a server is not accepted, see `JwtVerifier`. `problem` quotes nothing of it.
+ *
+ * `reason` is `form` (not a signed JWT in compact form), `algorithm` (its `alg` is not allowed), `type` (its `typ` is not),
+ * `key` (none of the server's keys fits it), or `signature`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class JwtInvalid extends Schema.TaggedError<JwtInvalid>("@effect-oauth/core/JwtInvalid")("JwtInvalid", {
+  clientName: Schema.String,
+  reason: Schema.Literal("form", "algorithm", "type", "key", "signature"),
+  problem: Schema.String
+}) {
+  get retryable(): boolean {
+    return false
+  }
+  get retryAfter(): Duration.Duration | undefined {
+    return undefined
+  }
+  override get message(): string {
+    return `client "${this.clientName}": a JWT is not accepted: ${this.problem}`
+  }
+}
+
+/**
  * A `Signer` could not sign.
  *
  * @since 0.1.0
