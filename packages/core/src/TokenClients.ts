@@ -176,28 +176,31 @@ export const layer = (
   ).pipe(Layer.provide(Registry.layer))
 
 /**
+ * A field that is a value, or a `Config` that yields it or what `Config` usually yields.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ConfigOf<Options, K extends keyof Options> = Options[K] | Config.Config<Options[K]> | FromConfig<K>
+
+/** Fields whose `Config` may yield what `Config` usually yields. */
+type FromConfig<K> = K extends "authentication" ?
+  Config.Config<string> | Config.Config<Option.Option<ClientAuthentication.Method>>
+  : K extends "clientSecret" ? Config.Config<Option.Option<Redacted.Redacted<string>>>
+  : K extends "dpop" | "privateKey" | "signedRequest" ?
+    Config.Config<Redacted.Redacted<string>> | Config.Config<Option.Option<Redacted.Redacted<string>>>
+  : K extends "scope" | "issuer" | "resource" ? Config.Config<Option.Option<string>>
+  : never
+
+/**
  * A client of which every field, or the whole, may come from `Config`.
  *
  * @since 0.1.0
  * @category models
  */
 export type TokenClientConfig =
-  | {
-    readonly [K in keyof TokenClient.TokenClientOptions]:
-      | TokenClient.TokenClientOptions[K]
-      | Config.Config<TokenClient.TokenClientOptions[K]>
-      | FromConfig<K>
-  }
+  | { readonly [K in keyof TokenClient.TokenClientOptions]: ConfigOf<TokenClient.TokenClientOptions, K> }
   | Config.Config<TokenClient.TokenClientOptions>
-
-/** Fields whose `Config` may yield what `Config` usually yields. */
-type FromConfig<K> = K extends "authentication" ?
-  Config.Config<string> | Config.Config<Option.Option<ClientAuthentication.Method>>
-  : K extends "clientSecret" ? Config.Config<Option.Option<Redacted.Redacted<string>>>
-  : K extends "dpop" | "privateKey" ?
-    Config.Config<Redacted.Redacted<string>> | Config.Config<Option.Option<Redacted.Redacted<string>>>
-  : K extends "scope" | "issuer" | "resource" ? Config.Config<Option.Option<string>>
-  : never
 
 /** The paths of a `ConfigError` are names of variables; its texts may quote values, and stay out. */
 const configProblem = (error: ConfigError.ConfigError): string => {
@@ -223,12 +226,23 @@ const readField = (value: unknown): Effect.Effect<unknown, string> =>
     })
     : Effect.succeed(value)
 
-const readClient = (name: string, config: TokenClientConfig): Effect.Effect<Parsed> =>
+/**
+ * Reads the definition of a client field by field, for packages that define clients of their own. `parse` is given what
+ * could be read. A field that could not be read is told of once, by the name of its variable and without its value.
+ *
+ * @since 0.1.0
+ * @category configuration
+ */
+export const readConfig = <Options, A>(
+  name: string,
+  config: { readonly [K in keyof Options]: ConfigOf<Options, K> } | Config.Config<Options>,
+  parse: (options: Options) => Effect.Effect<Either.Either<A, ReadonlyArray<ClientProblem>>>
+): Effect.Effect<Either.Either<A, ReadonlyArray<ClientProblem>>> =>
   Effect.gen(function*() {
     if (Config.isConfig(config)) {
-      const options = yield* Effect.either(config)
+      const options = yield* Effect.either(config as Config.Config<Options>)
       return Either.isRight(options)
-        ? yield* TokenClient.parse(name, options.right)
+        ? yield* parse(options.right)
         : Either.left([{ client: name, field: "configuration", problem: configProblem(options.left) }])
     }
     const problems: Array<ClientProblem> = []
@@ -238,18 +252,12 @@ const readClient = (name: string, config: TokenClientConfig): Effect.Effect<Pars
       if (Either.isRight(read)) options[field] = read.right
       else problems.push({ client: name, field, problem: read.left })
     }
+    // Unknown until `parse` has checked them.
+    const parsed = yield* parse(options as Options)
+    if (problems.length === 0) return parsed
     const unread = new Set(problems.map(({ field }) => field))
-    const client = yield* TokenClient.parse(name, options as unknown as TokenClient.TokenClientOptions)
-    // A field that could not be read is told of once, with the name of its variable.
-    return Either.isRight(client) && problems.length === 0
-      ? client
-      : Either.left([
-        ...problems,
-        ...Either.match(client, {
-          onLeft: (more) => more.filter(({ field }) => !unread.has(field)),
-          onRight: () => []
-        })
-      ])
+    const others = Either.isLeft(parsed) ? parsed.left.filter(({ field }) => !unread.has(field)) : []
+    return Either.left([...problems, ...others])
   })
 
 /**
@@ -281,7 +289,10 @@ export const layerConfig = (
     TokenClients,
     Effect.flatMap(
       Effect.forEach(Object.entries(clients), ([name, config]) =>
-        Effect.map(readClient(name, config), (client) => [name, client] as const)),
+        Effect.map(
+          readConfig(name, config, (options: TokenClient.TokenClientOptions) => TokenClient.parse(name, options)),
+          (client) => [name, client] as const
+        )),
       register
     )
   ).pipe(Layer.provide(Registry.layer))

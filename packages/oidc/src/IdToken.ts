@@ -3,15 +3,15 @@
  *
  * @since 0.1.0
  */
-import type { DiscoveryError } from "@effect-oauth/core/OAuthError"
 import { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
+import type { DiscoveryError } from "@effect-oauth/core/OAuthError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { atHashOf, idTokenProblem } from "./internal/token/idTokenClaims.ts"
+import { atHashProblem, idTokenProblem } from "./internal/token/idTokenClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
 import { IdTokenInvalid } from "./OidcError.ts"
 
@@ -92,13 +92,11 @@ export const make: Effect.Effect<IdTokenVerifier["Type"], never, JwtVerifier> = 
           previous: previousOf(expected.previous)
         }, now)
         if (problem !== undefined) return yield* invalid(problem.reason, problem.problem)
-        if (expected.accessToken !== undefined && payload.at_hash !== undefined) {
-          const { accessToken } = expected
-          const hash = yield* Effect.promise(() => atHashOf(Redacted.value(accessToken), String(header.alg)))
-          if (hash !== payload.at_hash) {
-            return yield* invalid("at_hash", "its at_hash is not of the access token that came with it")
-          }
-        }
+        const { accessToken } = expected
+        const hash = accessToken === undefined ?
+          undefined :
+          yield* Effect.promise(() => atHashProblem(payload, Redacted.value(accessToken), String(header.alg)))
+        if (hash !== undefined) return yield* invalid(hash.reason, hash.problem)
         return { issuer: client.issuer, sub: String(payload.sub), claims: payload }
       })
   })

@@ -86,7 +86,10 @@ const makeRoom = (cookies: BrowserCookies): void => {
 }
 
 /** The cookie of this login, taken from the browser. */
-const takeCookie = (cookies: BrowserCookies, hash: string): { readonly name: string; readonly value: string } | undefined => {
+const takeCookie = (
+  cookies: BrowserCookies,
+  hash: string
+): { readonly name: string; readonly value: string } | undefined => {
   const name = cookies.names(start).find((name) => name.endsWith(`.${hash.slice(0, 22)}`))
   if (name === undefined) return undefined
   const value = cookies.get(name)
@@ -167,7 +170,8 @@ export const makeStored: Effect.Effect<LoginStateStore["Type"], never, Signer | 
     const encryption = yield* TokenEncryption
     const failed = (operation: string) =>
       Effect.mapError(({ problem, store }: { readonly problem: string; readonly store: string }) =>
-        new SessionStoreError({ operation, problem: `${store}: ${problem}` }))
+        new SessionStoreError({ operation, problem: `${store}: ${problem}` })
+      )
     // Only who has the cookie as well as the state finds the entry.
     const keyOf = (state: Redacted.Redacted<string>, secret: string) =>
       Effect.map(signer.sha256(`${secret}.${Redacted.value(state)}`), (hash) => `login:${hash}`)

@@ -6,7 +6,7 @@
  */
 import { type ClientProblem, TokenClientInvalid } from "@effect-oauth/core/OAuthError"
 import * as TokenClients from "@effect-oauth/core/TokenClients"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -159,27 +159,8 @@ export const layer = (
  * @category models
  */
 export type OidcClientConfig =
-  | {
-    readonly [K in keyof Client.OidcClientOptions]: TokenClients.ConfigOf<Client.OidcClientOptions[K]>
-  }
+  | { readonly [K in keyof Client.OidcClientOptions]: TokenClients.ConfigOf<Client.OidcClientOptions, K> }
   | Config.Config<Client.OidcClientOptions>
-
-const parseConfig = (name: string, config: OidcClientConfig): Effect.Effect<Parsed> =>
-  Effect.gen(function*() {
-    if (Config.isConfig(config)) {
-      const read = yield* TokenClients.readConfig(name, { configuration: config })
-      const [options] = Object.values(read.options)
-      return read.problems.length > 0
-        ? Either.left(read.problems)
-        : yield* Client.parse(name, options as Client.OidcClientOptions)
-    }
-    const { options, problems } = yield* TokenClients.readConfig(name, config)
-    const client = yield* Client.parse(name, options as unknown as Client.OidcClientOptions)
-    if (problems.length === 0) return client
-    const unread = new Set(problems.map(({ field }) => field))
-    const others = Either.isLeft(client) ? client.left.filter(({ field }) => !unread.has(field)) : []
-    return Either.left([...problems, ...others])
-  })
 
 /**
  * Registrations from configuration: every field is a value or a `Config` of it, or a whole registration is a `Config`. Use
@@ -194,6 +175,10 @@ export const layerConfig = (
   layerOf(
     Effect.forEach(
       Object.entries(clients),
-      ([name, config]) => Effect.map(parseConfig(name, config), (client) => [name, client] as const)
+      ([name, config]) =>
+        Effect.map(
+          TokenClients.readConfig(name, config, (options: Client.OidcClientOptions) => Client.parse(name, options)),
+          (client) => [name, client] as const
+        )
     )
   )

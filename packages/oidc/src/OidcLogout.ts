@@ -20,8 +20,8 @@ import * as Redacted from "effect/Redacted"
 import { CurrentUser } from "./CurrentUser.ts"
 import { frontchannelProblem, logoutProblem, readLogout } from "./internal/logout/logoutClaims.ts"
 import * as Replays from "./internal/logout/replays.ts"
-import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import * as SignIns from "./internal/session/signIns.ts"
+import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
 import { OidcClients } from "./OidcClients.ts"
 import { LogoutTokenInvalid, type SessionsInvalid, type SessionStoreError } from "./OidcError.ts"
@@ -98,8 +98,10 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
     const onSigningOut = Option.getOrUndefined(hooks)?.onSigningOut
     return principal === undefined || onSigningOut === undefined
       ? Effect.void
-      : Effect.catchAllCause(Effect.suspend(() => onSigningOut(principal, session)), () =>
-        log.warning(clientName, "a hook of this program failed while a user signed out"))
+      : Effect.catchAllCause(
+        Effect.suspend(() => onSigningOut(principal, session)),
+        () => log.warning(clientName, "a hook of this program failed while a user signed out")
+      )
   }
 
   /** Where the provider signs the user out (RP-Initiated Logout 1.0 section 2). */
@@ -145,7 +147,8 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
           if (content === undefined) return Option.none()
           // The one that the user is known by goes last, and its provider is the one to go on to.
           const all = Object.keys(content.signIns).sort((one, other) =>
-            Number(one === content.primary) - Number(other === content.primary))
+            Number(one === content.primary) - Number(other === content.primary)
+          )
           const chosen = options.client === undefined ? all : all.filter((name) => name === options.client)
           const addresses = yield* Effect.forEach(chosen, (name) => signOutOf(session, name))
           return addresses.at(-1) ?? Option.none()
@@ -168,8 +171,9 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
         const clockTolerance = Duration.toSeconds(client.clockTolerance)
         const problem = logoutProblem(payload, { issuer: client.issuer, clientId, clockTolerance }, now)
         if (problem !== undefined) return yield* refused(problem.reason, problem.problem)
-        const { exp, issuer, jti, sid, sub } = readLogout(payload)
-        if (!(yield* replays.isFirst(`${issuer}\n${jti}`, Duration.seconds(exp - now + clockTolerance)))) {
+        const { issuer, jti, sid, sub, usableUntil } = readLogout(payload)
+        const remembered = Duration.seconds(usableUntil - now + clockTolerance)
+        if (!(yield* replays.isFirst(`${issuer}\n${jti}`, remembered))) {
           return yield* refused("jti", "it was used before")
         }
         if (sid !== undefined) yield* sessions.endAt(issuer, { sid })
@@ -180,13 +184,10 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
       Effect.gen(function*() {
         const issuer = parameters.get("iss")
         const known = (yield* clients.all).some((client) => client.issuer === issuer)
-        const problem = known && issuer !== null
-          ? frontchannelProblem(parameters, issuer)
-          : "it is of no provider that is known here"
-        const sid = parameters.get("sid")
-        if (problem !== undefined || issuer === null || sid === null) {
-          return yield* refused("form", problem ?? "it names no session")
-        }
+        if (!known || issuer === null) return yield* refused("iss", "it is of no provider that is known here")
+        const problem = frontchannelProblem(parameters, issuer)
+        if (problem !== undefined) return yield* refused(problem.reason, problem.problem)
+        const sid = parameters.get("sid") ?? ""
         yield* sessions.endAt(issuer, { sid })
       })
   }

@@ -11,11 +11,11 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
+import type * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { CurrentUser } from "./CurrentUser.ts"
 import { crossSiteProblem } from "./internal/browser/sameSite.ts"
-import * as Pages from "./internal/routes/pages.ts"
+import { builtIn } from "./internal/routes/pages.ts"
 import { OidcClients } from "./OidcClients.ts"
 import { CrossSiteRequest } from "./OidcError.ts"
 import { type CallbackError, OidcLogin, type StartError } from "./OidcLogin.ts"
@@ -119,7 +119,7 @@ const make = (options: Options) =>
     const sessions = yield* Sessions
     const clients = yield* OidcClients
     const paths: Paths = { ...defaults, ...options.paths }
-    const pages: Pages = { ...Pages.builtIn, ...options.pages }
+    const pages: Pages = { ...builtIn, ...options.pages }
 
     const failed = (error: PageError): Response => pages.error(error)
 
@@ -166,13 +166,16 @@ const make = (options: Options) =>
         Effect.match(logout.backchannel(Redacted.make(form.get("logout_token") ?? "")), {
           onFailure: ({ message }) =>
             HttpServerResponse.unsafeJson({ error: "invalid_request", error_description: message }, { status: 400 }),
-          onSuccess: () => HttpServerResponse.empty({ status: 200 })
+          onSuccess: () =>
+            HttpServerResponse.empty({ status: 200 })
         })))
 
     const frontchannel: Handler<never> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
       Effect.match(logout.frontchannel(parametersOf(request)), {
-        onFailure: () => HttpServerResponse.empty({ status: 400 }),
-        onSuccess: () => HttpServerResponse.text("")
+        onFailure: () =>
+          HttpServerResponse.empty({ status: 400 }),
+        onSuccess: () =>
+          HttpServerResponse.text("")
       }))
 
     const me: Handler<CurrentUser> = Effect.map(CurrentUser, ({ principal }) =>
@@ -183,7 +186,9 @@ const make = (options: Options) =>
         })
       ))
 
-    const callbackPaths = new Set((yield* clients.all).map(({ callbackPath }) => callbackPath))
+    const callbackPaths = new Set((yield* clients.all).map(({ callbackPath }) =>
+      callbackPath
+    ))
     return {
       paths,
       callbackPaths: [...callbackPaths] as ReadonlyArray<HttpLayerRouter.PathInput>,

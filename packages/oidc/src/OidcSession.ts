@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
@@ -61,12 +61,13 @@ const isNavigation = ({ headers, method }: HttpServerRequest.HttpServerRequest):
  * @since 0.1.0
  * @category middleware
  */
-export const required = (options: { readonly loginPath?: string | undefined } = {}) =>
-<E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R | CurrentUser> =>
-  Effect.flatMap(Effect.zip(CurrentUser, HttpServerRequest.HttpServerRequest), ([user, request]) => {
-    if (Option.isSome(user.principal)) return app
-    const headers = { "cache-control": "no-store" }
-    if (!isNavigation(request)) return Effect.succeed(HttpServerResponse.empty({ status: 401, headers }))
-    const login = `${options.loginPath ?? "/auth/login"}?returnTo=${encodeURIComponent(request.originalUrl)}`
-    return Effect.succeed(HttpServerResponse.redirect(login, { status: 303, headers }))
-  })
+export const required =
+  (options: { readonly loginPath?: string | undefined } = {}) =>
+  <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R | CurrentUser> =>
+    Effect.flatMap(Effect.zip(CurrentUser, HttpServerRequest.HttpServerRequest), ([user, request]) => {
+      if (Option.isSome(user.principal)) return app
+      const headers = { "cache-control": "no-store" }
+      if (!isNavigation(request)) return Effect.succeed(HttpServerResponse.empty({ status: 401, headers }))
+      const login = `${options.loginPath ?? "/auth/login"}?returnTo=${encodeURIComponent(request.originalUrl)}`
+      return Effect.succeed(HttpServerResponse.redirect(login, { status: 303, headers }))
+    })

@@ -63,8 +63,7 @@ export class SessionStore extends Context.Tag("@effect-oauth/oidc/SessionStore")
 
 const prefix = "session:"
 
-const below = (name: string): string | undefined =>
-  name.startsWith(prefix) ? name.slice(prefix.length) : undefined
+const below = (name: string): string | undefined => name.startsWith(prefix) ? name.slice(prefix.length) : undefined
 
 const eventOf = (event: TokenStore.TokenStoreEvent): Option.Option<SessionStoreEvent> => {
   switch (event._tag) {

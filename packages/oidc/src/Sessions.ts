@@ -96,9 +96,11 @@ const cookieNameOf = (name: string): Effect.Effect<string, SessionsInvalid> =>
     : new SessionsInvalid({ field: "cookieName", problem: "expected 1 to 64 letters, digits, _ or -" })
 
 const warnings = {
-  process: "sessions live in cookies: a token that is renewed is lost if this process ends before the browser has its new " +
+  process:
+    "sessions live in cookies: a token that is renewed is lost if this process ends before the browser has its new " +
     "cookie, and the user signs in again then. Provide a SessionStore for sessions on the server",
-  shared: "sessions live in cookies: signing out does not reach other browsers, and the provider cannot end sessions. " +
+  shared:
+    "sessions live in cookies: signing out does not reach other browsers, and the provider cannot end sessions. " +
     "Provide a SessionStore for sessions on the server"
 }
 
@@ -130,10 +132,14 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
       return {
         publicUrl,
         areStored: true,
-        open: Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-          Effect.flatMap(Browser.ofRequest(request, isSecure), ({ browser }) => sessions.open(browser))),
-        connect: Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-          sessions.open(Browser.ofConnection(request, isSecure))),
+        open: Effect.flatMap(
+          HttpServerRequest.HttpServerRequest,
+          (request) => Effect.flatMap(Browser.ofRequest(request, isSecure), ({ browser }) => sessions.open(browser))
+        ),
+        connect: Effect.flatMap(
+          HttpServerRequest.HttpServerRequest,
+          (request) => sessions.open(Browser.ofConnection(request, isSecure))
+        ),
         byKey: (key) => sessions.byKey(key, Browser.none),
         endAt: sessions.endGroup
       }
@@ -145,8 +151,10 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
         problem: "sessions in cookies are sealed: provide TokenEncryption, or a SessionStore for sessions on the server"
       })
     }
-    const shared = Option.map(tokenStore, (store) =>
-      SharedRotations.make({ store, encryption: encryption.value, signer, grace, timeout, log }))
+    const shared = Option.map(
+      tokenStore,
+      (store) => SharedRotations.make({ store, encryption: encryption.value, signer, grace, timeout, log })
+    )
     yield* log.warning(undefined, Option.isNone(shared) ? warnings.process : warnings.shared)
     const sessions = CookieSessions.make({
       signer,

@@ -64,15 +64,20 @@ export const makeShared = (
       const locked = store.withLock(`refresh:${key}`, { lease: "15 seconds", wait: "30 seconds" }, () =>
         // What the effect fails with is not taken for a failure of the lock.
         Effect.exit(effect))
-      const late = () => new SessionStoreError({ operation: "lock", problem: "the turn did not come within 30 seconds" })
+      const late = () =>
+        new SessionStoreError({ operation: "lock", problem: "the turn did not come within 30 seconds" })
       const turn = Effect.matchEffect(locked, {
         onFailure: (error): Effect.Effect<A, E | SessionStoreError, R> =>
           options.whenStoreFails === "proceed"
             ? effect
             : Effect.fail(
-              new SessionStoreError({ operation: "lock", problem: `${error.store}, ${error.operation}: ${error.problem}` })
+              new SessionStoreError({
+                operation: "lock",
+                problem: `${error.store}, ${error.operation}: ${error.problem}`
+              })
             ),
-        onSuccess: (exit): Effect.Effect<A, E | SessionStoreError, R> => Option.getOrElse(exit, () => Effect.fail(late()))
+        onSuccess: (exit): Effect.Effect<A, E | SessionStoreError, R> =>
+          Option.getOrElse(exit, () => Effect.fail(late()))
       })
       return local.serialised(key, turn)
     }

@@ -30,7 +30,7 @@ import {
   type IdTokenInvalid,
   NoActiveUser,
   type RefreshTokenMissing,
-  ResponseStarted,
+  type ResponseStarted,
   type SessionEnded,
   type SessionStoreError
 } from "./OidcError.ts"
@@ -173,11 +173,14 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
       : Effect.map(Effect.serviceOption(CurrentUser), (user) => Option.getOrUndefined(user)?.session)
 
   const placeOf = (parameters: UserTokenRequestParameters): Effect.Effect<Place, LookupError | NoActiveUser> =>
-    Effect.flatMap(clients.get(parameters.client), (client) =>
-      Effect.flatMap(sessionOf(parameters), (session) =>
-        session?.known?.signIns[client.name] === undefined
-          ? new NoActiveUser({ clientName: client.name })
-          : Effect.succeed({ session, client, address: parameters })))
+    Effect.flatMap(
+      clients.get(parameters.client),
+      (client) =>
+        Effect.flatMap(sessionOf(parameters), (session) =>
+          session?.known?.signIns[client.name] === undefined
+            ? new NoActiveUser({ clientName: client.name })
+            : Effect.succeed({ session, client, address: parameters }))
+    )
 
   /** A token as it can be sent: bound to the key that it was given for. */
   const ready = (place: Place, tokens: UserTokens.UserTokens): Effect.Effect<UserTokens.UserToken, UserTokenError> => {
@@ -221,7 +224,12 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
       return yield* ready(place, yield* refreshed(place, wanted, parameters))
     })
 
-  const revokeOne = (client: OidcClient, token: Redacted.Redacted<string>, hint: "access_token" | "refresh_token", parameters: RevokeParameters) =>
+  const revokeOne = (
+    client: OidcClient,
+    token: Redacted.Redacted<string>,
+    hint: "access_token" | "refresh_token",
+    parameters: RevokeParameters
+  ) =>
     Effect.catchTag(endpoint.revoke(client.login, token, hint, parameters), "TokenClientInvalid", (error) =>
       // Asked for by its field: any other problem of the client would have come up before.
       log.debug(client.name, `nothing is revoked: ${error.message}`))
@@ -285,8 +293,7 @@ export const layer: Layer.Layer<UserTokenManager, never, Requirements> = Layer.s
 export const get = <P extends UserTokenRequestParameters = {}>(
   parameters?: P
 ): Effect.Effect<UserTokens.UserToken, UserTokenError, UserTokenManager | UserOf<P>> =>
-  Effect.flatMap(UserTokenManager, (manager) =>
-    Effect.flatMap(customized(parameters), (wanted) => manager.get(wanted)))
+  Effect.flatMap(UserTokenManager, (manager) => Effect.flatMap(customized(parameters), (wanted) => manager.get(wanted)))
 
 /**
  * Revokes at the server, and forgets. Inside a web request, `TokenRequestCustomizer` is asked with the incoming request.
@@ -297,5 +304,7 @@ export const get = <P extends UserTokenRequestParameters = {}>(
 export const revoke = <P extends RevokeParameters = {}>(
   parameters?: P
 ): Effect.Effect<void, UserTokenError, UserTokenManager | UserOf<P>> =>
-  Effect.flatMap(UserTokenManager, (manager) =>
-    Effect.flatMap(customized(parameters), (wanted) => manager.revoke(wanted)))
+  Effect.flatMap(
+    UserTokenManager,
+    (manager) => Effect.flatMap(customized(parameters), (wanted) => manager.revoke(wanted))
+  )

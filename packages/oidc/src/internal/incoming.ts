@@ -1,9 +1,9 @@
 /**
  * Customizing a request for a token that is made by hand: inside a web request, by what came in.
  */
-import { type Customize, type RequestContext, TokenRequestCustomizer } from "@effect-oauth/core/TokenRetriever"
 import type { AccessTokenError } from "@effect-oauth/core/OAuthError"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
+import { type Customize, type RequestContext, TokenRequestCustomizer } from "@effect-oauth/core/TokenRetriever"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

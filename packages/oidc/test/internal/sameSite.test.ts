@@ -11,6 +11,7 @@ const problemOf = (headers: Headers, method = "POST") => crossSiteProblem({ meth
 describe("crossSiteProblem", () => {
   const accepted: ReadonlyArray<readonly [what: string, Headers]> = [
     ["both headers of this site", { "sec-fetch-site": "same-origin", origin }],
+    ["a page of this site that tells nobody where it is", { "sec-fetch-site": "same-origin", origin: "null" }],
     ["Sec-Fetch-Site alone", { "sec-fetch-site": "same-origin" }],
     ["Origin alone, of an older browser", { origin }],
     ["Origin alone, the other one undefined", { origin, "sec-fetch-site": undefined }]
@@ -23,7 +24,7 @@ describe("crossSiteProblem", () => {
 
   const notSame = "its Sec-Fetch-Site is not same-origin"
   const notOurs = "its Origin is not that of this site"
-  const nulled = "its Origin is null: it comes from a sandboxed page, or from one with Referrer-Policy: no-referrer"
+  const nulled = "its Origin is null, and it has no Sec-Fetch-Site"
   const refused: ReadonlyArray<readonly [what: string, Headers, problem: string]> = [
     ["neither header", {}, "it has neither Sec-Fetch-Site nor Origin"],
     ["neither header, but a Referer", { referer: `${origin}/` }, "it has neither Sec-Fetch-Site nor Origin"],
@@ -45,7 +46,7 @@ describe("crossSiteProblem", () => {
     ["ours among others", { origin: `${origin}, https://evil.example` }, notOurs],
     ["an empty origin", { origin: "" }, notOurs],
     ["a null origin", { origin: "null" }, nulled],
-    ["a null origin though same-origin", { "sec-fetch-site": "same-origin", origin: "null" }, nulled]
+    ["a null origin of a sandboxed page", { "sec-fetch-site": "cross-site", origin: "null" }, notSame]
   ]
   for (const [what, headers, problem] of refused) {
     it(`refuses ${what}`, () => {

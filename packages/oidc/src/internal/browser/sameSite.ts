@@ -18,9 +18,8 @@ export const crossSiteProblem = ({ headers, method }: Request, origin: string): 
   const from = headers["origin"]
   if (method !== "POST") return "its method is not POST"
   if (site !== undefined && site !== "same-origin") return "its Sec-Fetch-Site is not same-origin"
-  if (from === "null") {
-    return "its Origin is null: it comes from a sandboxed page, or from one with Referrer-Policy: no-referrer"
-  }
-  if (from !== undefined && from !== origin) return "its Origin is not that of this site"
+  // A page with Referrer-Policy: no-referrer sends null to its own site too; one in a sandbox is cross-site.
+  if (from === "null" && site === undefined) return "its Origin is null, and it has no Sec-Fetch-Site"
+  if (from !== undefined && from !== "null" && from !== origin) return "its Origin is not that of this site"
   return site === undefined && from === undefined ? "it has neither Sec-Fetch-Site nor Origin" : undefined
 }

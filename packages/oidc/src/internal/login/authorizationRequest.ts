@@ -7,8 +7,8 @@ import type { Signer } from "@effect-oauth/core/Signer"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { OidcClient } from "../../OidcClient.ts"
 import type { LoginState } from "../../LoginStateStore.ts"
+import type { OidcClient } from "../../OidcClient.ts"
 
 /** @internal */
 export type Parameters = Readonly<Record<string, string | ReadonlyArray<string>>>
@@ -33,7 +33,11 @@ const present = (parameters: Readonly<Record<string, string | ReadonlyArray<stri
 export const parametersOf = (
   client: OidcClient,
   login: LoginState,
-  secrets: { readonly state: Redacted.Redacted<string>; readonly challenge: string; readonly thumbprint: string | undefined },
+  secrets: {
+    readonly state: Redacted.Redacted<string>
+    readonly challenge: string
+    readonly thumbprint: string | undefined
+  },
   wishes: Wishes
 ): Parameters =>
   present({

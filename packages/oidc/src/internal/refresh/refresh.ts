@@ -2,14 +2,14 @@
  * One refresh: from the refresh token that the store holds now to the new tokens in the store. It runs alone for its session
  * and client, and to its end.
  */
+import type type { OAuthLogging } from "@effect-oauth/core"
 import * as AccessToken from "@effect-oauth/core/AccessToken"
-import type { OAuthLogging } from "@effect-oauth/core"
 import { type AccessTokenError, TokenCacheClosed } from "@effect-oauth/core/OAuthError"
 import type { TokenEndpoint, TokenResponse } from "@effect-oauth/core/TokenEndpoint"
 import * as TokenGrant from "@effect-oauth/core/TokenGrant"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"

@@ -2,7 +2,7 @@
  * The pages that the routes show unless a program brings its own: they say what happened and how to go on.
  */
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type { Pages, PageError } from "../../OidcRoutes.ts"
+import type { PageError, Pages } from "../../OidcRoutes.ts"
 
 const style = `
   :root { color-scheme: light dark; font-family: system-ui, sans-serif; line-height: 1.5 }
@@ -13,8 +13,7 @@ const style = `
     background: none; color: inherit; text-decoration: none; cursor: pointer }
 `
 
-const escape = (text: string): string =>
-  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 
 const page = (title: string, body: string, status: number): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.text(
@@ -55,7 +54,7 @@ const tell = (error: PageError): Told => {
       return {
         title: "Signing in is not possible at the moment",
         text: "Please try again in a minute.",
-        status: error._tag === "SessionTooLarge" || !error.retryable ? 500 : 503
+        status: error._tag !== "SigningError" && error.retryable ? 503 : 500
       }
   }
 }

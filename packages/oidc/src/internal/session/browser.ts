@@ -61,15 +61,18 @@ class RequestBrowser implements Browser {
     const uncached = "cache-control" in response.headers
       ? response
       : HttpServerResponse.setHeader(response, "cache-control", "no-store")
-    return [...this.changes].reduce((changed, [name, { maxAge, sameSite, value }]) =>
-      HttpServerResponse.unsafeSetCookie(changed, this.nameOf(name), value, {
-        path: "/",
-        httpOnly: true,
-        // A browser takes SameSite=None with Secure only.
-        secure: this.#secure,
-        sameSite: sameSite === "none" && !this.#secure ? "lax" : sameSite,
-        maxAge: Duration.decode(maxAge)
-      }), uncached)
+    return [...this.changes].reduce(
+      (changed, [name, { maxAge, sameSite, value }]) =>
+        HttpServerResponse.unsafeSetCookie(changed, this.nameOf(name), value, {
+          path: "/",
+          httpOnly: true,
+          // A browser takes SameSite=None with Secure only.
+          secure: this.#secure,
+          sameSite: sameSite === "none" && !this.#secure ? "lax" : sameSite,
+          maxAge: Duration.decode(maxAge)
+        }),
+      uncached
+    )
   }
 }
 

@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { SessionEnded, SessionTooLarge } from "../../OidcError.ts"
 import { type Kept, type Session, SessionContent } from "../../Session.ts"
-import { join, split, totalLimit } from "../browser/cookies.ts"
+import { join, namesOf, split, totalLimit } from "../browser/cookies.ts"
 import type { Browser } from "./browser.ts"
 import type { Endings } from "./endings.ts"
 import { endOf, isToBeTouched, left, type Lifetimes, touched } from "./lifetimes.ts"
@@ -62,12 +62,17 @@ export const make = (settings: Settings): CookieSessions => {
   const unsealed = (browser: Browser): Effect.Effect<Cookie | undefined> => {
     const sealed = join(browser.values, browser.nameOf(cookieName))
     if (Either.isLeft(sealed) || sealed.right === undefined) return Effect.succeed(undefined)
-    return Effect.map(encryption.open(cookieName, sealed.right), (text) =>
-      Option.getOrUndefined(Option.flatMap(text, (text) => Either.getRight(decode(text)))))
+    return Effect.map(
+      encryption.open(cookieName, sealed.right),
+      (text) => Option.getOrUndefined(Option.flatMap(text, (text) => Either.getRight(decode(text))))
+    )
   }
 
+  /** Also those that a browser may have by now although it did not show them. */
   const remove = (browser: Browser): void => {
-    for (const name of browser.names(cookieName)) browser.remove(name)
+    const prefix = browser.nameOf("").length
+    const shown = namesOf(browser.values, browser.nameOf(cookieName)).map((name) => name.slice(prefix))
+    for (const name of shown.length === 0 ? [] : [...shown, cookieName, `${cookieName}.0`]) browser.remove(name)
   }
 
   class CookieSession implements Session {

@@ -30,13 +30,19 @@ export const make = (): Endings => {
   const reasons = new Map<string, EndReason>()
 
   const tell = (name: string, reason: EndReason): Effect.Effect<void> =>
-    Effect.forEach([...watchers.get(name) ?? []], ({ ended }) => Deferred.succeed(ended, new SessionEnded({ reason })), {
-      discard: true
-    })
+    Effect.forEach(
+      [...watchers.get(name) ?? []],
+      ({ ended }) => Deferred.succeed(ended, new SessionEnded({ reason })),
+      {
+        discard: true
+      }
+    )
 
   const lookAgain = (watcher: Watcher): Effect.Effect<void> =>
-    Effect.flatMap(watcher.lookAgain, (isThere) =>
-      isThere ? Effect.void : Deferred.succeed(watcher.ended, new SessionEnded({ reason: "Elsewhere" })))
+    Effect.flatMap(
+      watcher.lookAgain,
+      (isThere) => isThere ? Effect.void : Deferred.succeed(watcher.ended, new SessionEnded({ reason: "Elsewhere" }))
+    )
 
   const heed = (event: SessionStoreEvent): Effect.Effect<void> => {
     switch (event._tag) {

@@ -52,8 +52,10 @@ export const make = (
   const transform = (principal: Principal.Principal): Effect.Effect<Principal.Principal> => {
     const { transformPrincipal } = Option.getOrElse(hooks, (): OidcHooks["Type"] => ({}))
     if (transformPrincipal === undefined) return Effect.succeed(principal)
-    return Effect.map(Effect.suspend(() => transformPrincipal(principal)), (transformed) =>
-      new Principal.Principal({ ...transformed, issuer: principal.issuer, sub: principal.sub }))
+    return Effect.map(
+      Effect.suspend(() => transformPrincipal(principal)),
+      (transformed) => new Principal.Principal({ ...transformed, issuer: principal.issuer, sub: principal.sub })
+    )
   }
 
   const later = (client: OidcClient, before: Principal.Principal, claims: Readonly<Record<string, unknown>>) =>

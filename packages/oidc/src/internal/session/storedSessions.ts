@@ -44,7 +44,9 @@ const guarded = (store: SessionStore["Type"], timeout: Duration.Duration): Sessi
         onTimeout: () =>
           new SessionStoreError({ operation, problem: `it took longer than ${Duration.format(timeout)}` })
       }),
-      Effect.catchAllDefect(() => Effect.fail(new SessionStoreError({ operation, problem: "it broke off with a defect" })))
+      Effect.catchAllDefect(() =>
+        Effect.fail(new SessionStoreError({ operation, problem: "it broke off with a defect" }))
+      )
     )
   return {
     get: (key) => guard("get", Effect.suspend(() => store.get(key))),
@@ -80,8 +82,11 @@ export const make = (settings: Settings): StoredSessions => {
     })
 
   const get = (key: string): Effect.Effect<Option.Option<Kept>, SessionStoreError> =>
-    Effect.zipWith(store.get(key), Clock.currentTimeMillis, (kept, now) =>
-      Option.filter(kept, ({ content }) => endOf(content, lifetimes) > now))
+    Effect.zipWith(
+      store.get(key),
+      Clock.currentTimeMillis,
+      (kept, now) => Option.filter(kept, ({ content }) => endOf(content, lifetimes) > now)
+    )
 
   const remember = (browser: Browser, id: string, content: SessionContent) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
@@ -190,7 +195,7 @@ export const make = (settings: Settings): StoredSessions => {
       Effect.gen(function*() {
         const id = browser.get(cookieName)
         if (id === undefined || !/^[A-Za-z0-9_-]{43}$/.test(id)) {
-          if (browser.names(cookieName).includes(cookieName)) browser.remove(cookieName)
+          if (browser.values.has(browser.nameOf(cookieName))) browser.remove(cookieName)
           return new StoredSession(browser, undefined, undefined)
         }
         const key = yield* signer.sha256(id)
@@ -203,8 +208,7 @@ export const make = (settings: Settings): StoredSessions => {
         if (!browser.hasLeft) yield* touch(session, browser, kept.value, id)
         return session
       }),
-    byKey: (key, browser) =>
-      Effect.map(get(key), Option.map((kept) => new StoredSession(browser, key, kept))),
+    byKey: (key, browser) => Effect.map(get(key), Option.map((kept) => new StoredSession(browser, key, kept))),
     endGroup: (issuer, by) =>
       Effect.flatMap(
         "sid" in by ? groupOf(issuer, "sid", by.sid) : groupOf(issuer, "sub", by.sub),
