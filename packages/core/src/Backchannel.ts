@@ -21,7 +21,13 @@ import * as Option from "effect/Option"
  */
 export class Backchannel extends Context.Tag("@effect-oauth/core/Backchannel")<Backchannel, HttpClient.HttpClient>() {}
 
-/** @internal The client for authorization servers that is there where a Layer is built. */
+/**
+ * The client for authorization servers that is there where this is run, so run it when a Layer is built: `Backchannel`, or
+ * else the `HttpClient`. For packages that build on this one; a client's own `httpClient` still wins.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
 export const backchannel: Effect.Effect<HttpClient.HttpClient, never, HttpClient.HttpClient> = Effect.flatMap(
   Effect.serviceOption(Backchannel),
   Option.match({ onNone: () => HttpClient.HttpClient, onSome: Effect.succeed })

@@ -38,13 +38,26 @@ export const layerConfig = (
   config: Config.Config<LogLevel.LogLevel> = Config.logLevel("OAUTH_LOG_LEVEL")
 ): Layer.Layer<OAuthLogging, ConfigError.ConfigError> => Layer.effect(OAuthLogging, config)
 
-/** @internal */
+/**
+ * What one service says, at three levels: what is normal, what a person should know, what is not as it should be. A line is
+ * annotated with the client that it is about (`oauth.client`), where there is one. It must hold no secret.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Log {
   readonly debug: (clientName: string | undefined, message: string) => Effect.Effect<void>
+  readonly info: (clientName: string | undefined, message: string) => Effect.Effect<void>
   readonly warning: (clientName: string | undefined, message: string) => Effect.Effect<void>
 }
 
-/** @internal The log of one service, annotated with the client that it is about. */
+/**
+ * The log of one service, at the level that is provided where this is run: when the service is made, not when it speaks. For
+ * packages that build on this one.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make: Effect.Effect<Log> = Effect.map(Effect.serviceOption(OAuthLogging), (level) => {
   const at = (logLevel: LogLevel.LogLevel) => (clientName: string | undefined, message: string) => {
     const line = Effect.logWithLevel(logLevel, message)
@@ -54,5 +67,5 @@ export const make: Effect.Effect<Log> = Effect.map(Effect.serviceOption(OAuthLog
       onSome: (least) => LogLevel.lessThan(logLevel, least) ? Effect.void : Logger.withMinimumLogLevel(log, least)
     })
   }
-  return { debug: at(LogLevel.Debug), warning: at(LogLevel.Warning) }
+  return { debug: at(LogLevel.Debug), info: at(LogLevel.Info), warning: at(LogLevel.Warning) }
 })

@@ -7,6 +7,7 @@ import {
   AccessTokenHttpClient,
   ClientCredentialsTokenManager,
   DPoPProofs,
+  JwtVerifier,
   OAuthValues,
   Signer,
   SigningKey,
@@ -15,6 +16,7 @@ import {
   TokenEndpoint,
   TokenGrant
 } from "@effect-oauth/core"
+import type { OAuthError } from "@effect-oauth/core"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import { assert, describe, it } from "@effect/vitest"
@@ -50,10 +52,18 @@ const options: TokenClient.TokenClientOptions = {
   tokenEndpoint: "https://as.test/token",
   revocationEndpoint: "https://as.test/revoke",
   introspectionEndpoint: "https://as.test/introspect",
+  pushedAuthorizationRequestEndpoint: "https://as.test/par",
   clientId: "worker",
   clientSecret: Redacted.make(secret),
   parameters: { subject: Redacted.make(`${mark}-parameter`) }
 }
+
+const code = TokenGrant.authorizationCode({
+  code: Redacted.make(`${mark}-code`),
+  redirectUri: "https://app.test/callback",
+  codeVerifier: Redacted.make(`${mark}-verifier`)
+})
+const refresh = TokenGrant.refreshToken(Redacted.make(`${mark}-refresh`))
 
 const good = () =>
   json({
@@ -119,6 +129,9 @@ describe("secrets do not show", () => {
         exit: yield* Effect.exit(manager.get()),
         manager,
         clients: yield* TokenClients.TokenClients,
+        code,
+        refresh,
+        verifier: yield* JwtVerifier.JwtVerifier,
         endpoint: yield* TokenEndpoint.TokenEndpoint
       }
       for (const [name, value] of Object.entries(values)) {
@@ -128,6 +141,55 @@ describe("secrets do not show", () => {
 
   it("in errors of every kind", () => {
     for (const error of every) showsNone(error._tag, printed(error))
+  })
+
+  it.effect("of a user, in what a server says that quotes all it was sent", () => {
+    const { everything, layer } = recording()
+    const quoting = stub(({ form }) =>
+      json({ error: "invalid_grant", error_description: form.map(([, value]) => value).join(" ") }, { status: 400 })
+    )
+    return Effect.gen(function*() {
+      const client = yield* TokenClient.make("worker", options)
+      const endpoint = yield* TokenEndpoint.TokenEndpoint
+      const login = { state: `${mark}-state`, nonce: `${mark}-nonce`, request: `${mark}-request` }
+      const sent: ReadonlyArray<Effect.Effect<unknown, OAuthError.AccessTokenError>> = [
+        endpoint.request(client, code),
+        endpoint.request(client, refresh),
+        endpoint.pushAuthorization(client, login)
+      ]
+      for (const one of sent) {
+        const error = yield* Effect.flip(one)
+        assert.include(error.message, "<redacted>")
+        showsNone("error", printed(error))
+      }
+      showsNone("log or span", everything())
+    }).pipe(Effect.provide(services(quoting, { worker: options }).pipe(Layer.provideMerge(layer))))
+  })
+
+  it.effect("in the refusal of a JWT, nor in what is logged and traced meanwhile", () => {
+    const { everything, layer } = recording()
+    const server = stub(({ url }) =>
+      url.includes("/jwks")
+        ? json({
+          keys: [{ kty: "oct", k: mark }, { kty: "EC", kid: mark, x: mark }, { kty: "EC", d: mark, kid: mark }]
+        })
+        : json({ issuer: "https://as.test", jwks_uri: `https://as.test/jwks?${mark}` })
+    )
+    return Effect.gen(function*() {
+      const verifier = yield* JwtVerifier.JwtVerifier
+      const client = yield* TokenClient.make("worker", { issuer: "https://as.test", clientId: "worker" })
+      const part = (value: unknown) => jose.base64url.encode(JSON.stringify(value))
+      const jwt = (header: unknown) => `${part(header)}.${part({ sub: mark })}.${jose.base64url.encode(mark)}`
+      const headers = [{ alg: mark }, { alg: "ES256", typ: mark }, { alg: "ES256", kid: mark }, { alg: "ES256" }]
+      for (const text of [mark, `${mark}.${mark}.${mark}`, ...headers.map(jwt)]) {
+        const error = yield* Effect.flip(verifier.verify(client, Redacted.make(text), { types: ["JWT"] }))
+        assert.strictEqual(error._tag, "JwtInvalid")
+        showsNone("JwtInvalid", printed(error))
+        assert.notInclude(printed(error), text)
+      }
+      showsNone("log or span", everything())
+      assert.include(everything(), "oauth.discovery")
+    }).pipe(Effect.provide(services(server, { worker: options }).pipe(Layer.provideMerge(layer))))
   })
 
   for (const [name, answer] of bad) {
@@ -140,6 +202,9 @@ describe("secrets do not show", () => {
         const all = yield* Effect.fork(Effect.all([
           Effect.flip(ClientCredentialsTokenManager.get()),
           Effect.flip(endpoint.request(client, TokenGrant.extension("urn:x:y", { ticket: Redacted.make(mark) }))),
+          Effect.flip(endpoint.request(client, code)),
+          Effect.flip(endpoint.request(client, refresh)),
+          Effect.flip(endpoint.pushAuthorization(client, { state: `${mark}-state`, nonce: `${mark}-nonce` })),
           Effect.flip(Effect.zipRight(endpoint.introspect(client, token), Effect.fail("answered" as const))),
           Effect.flip(Effect.zipRight(endpoint.revoke(client, token), Effect.fail("answered" as const)))
         ]))

@@ -1,7 +1,13 @@
-import { AccessTokenHttpClient, ClientCredentialsTokenManager, OAuthLogging, OAuthMetrics } from "@effect-oauth/core"
+import {
+  AccessTokenHttpClient,
+  Backchannel,
+  ClientCredentialsTokenManager,
+  OAuthLogging,
+  OAuthMetrics
+} from "@effect-oauth/core"
 import * as HttpClient from "@effect/platform/HttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, HashMap, Layer, Logger, LogLevel, Metric, TestClock } from "effect"
+import { Effect, HashMap, Layer, Logger, LogLevel, Metric, Option, TestClock } from "effect"
 import { recordingTracer } from "./support/recordingTracer.ts"
 import { json, options, services, stub, token } from "./support/StubServer.ts"
 
@@ -119,5 +125,30 @@ describe("observability", () => {
       assert.deepStrictEqual(loud, [debug, warning])
       const quiet = yield* logged(OAuthLogging.layer(LogLevel.None), LogLevel.All)
       assert.deepStrictEqual(quiet, [])
+    }))
+
+  it.effect("the log of one service keeps the level that it was made with, whatever the program's is", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ annotations, logLevel, message }) => {
+      const client = Option.getOrElse(HashMap.get(annotations, "oauth.client"), () => "none")
+      lines.push(`${logLevel.label} ${String(client)}: ${String(message)}`)
+    })
+    const layer = Layer.merge(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.Warning))
+    return Effect.gen(function*() {
+      const log = yield* Effect.provide(OAuthLogging.make, OAuthLogging.layer(LogLevel.Info))
+      yield* log.debug("worker", "one")
+      yield* log.info("worker", "two")
+      yield* log.info(undefined, "three")
+      yield* log.warning("worker", "four")
+      assert.deepStrictEqual(lines, ["INFO worker: two", "INFO none: three", "WARN worker: four"])
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("the way to authorization servers is Backchannel, or else the HttpClient", () =>
+    Effect.gen(function*() {
+      const [common, own] = [stub(() => json({})), stub(() => json({}))]
+      const found = Effect.provide(Backchannel.backchannel, common.layer)
+      assert.strictEqual(yield* found, common.client)
+      assert.strictEqual(yield* Effect.provideService(found, Backchannel.Backchannel, own.client), own.client)
     }))
 })

@@ -2,14 +2,13 @@
  * Connections to Redis that fail soon instead of hanging, and errors that show neither keys nor values nor passwords.
  */
 import { TokenStoreError } from "@effect-oauth/core/OAuthError"
+import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
-import * as LogLevel from "effect/LogLevel"
 import type * as Scope from "effect/Scope"
 import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { randomInt } from "node:crypto"
-import * as Log from "../log.ts"
 import type { Script } from "./redisScripts.ts"
 
 /** @internal */
@@ -164,13 +163,13 @@ export const make = (
   { limits: { commandTimeout }, own }: { readonly limits: Limits; readonly own: boolean }
 ): Effect.Effect<Connection, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const say = yield* Log.make
+    const log = yield* OAuthLogging.make
     const fork = yield* FiberSet.makeRuntime<never>()
     const { onError, ready } = yield* watch(client, (problem) => {
       fork(
         problem === undefined
-          ? say(LogLevel.Info, "the token store has its connection to Redis again")
-          : say(LogLevel.Warning, `${failure("connect", problem).message}; it goes on trying`)
+          ? log.info(undefined, "the token store has its connection to Redis again")
+          : log.warning(undefined, `${failure("connect", problem).message}; it goes on trying`)
       )
     })
     // Without a listener ioredis prints errors, with their commands; the listeners of another's client are its owner's.

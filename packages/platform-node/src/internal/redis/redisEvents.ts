@@ -1,17 +1,16 @@
 /**
  * What happens in Redis, told by publish and subscribe to everybody who listens in this process.
  */
+import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { TokenStoreEvent } from "@effect-oauth/core/TokenStore"
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Redis } from "ioredis"
-import * as Log from "../log.ts"
 import * as Connection from "./redisConnection.ts"
 
 const gap: TokenStoreEvent = { _tag: "Gap" }
@@ -146,7 +145,7 @@ const session = ({ channel, connect, hub, limits }: Subscription, onSubscribed: 
 /** @internal Keeps a subscription as long as the scope lasts; comes back with the first one, or its failure. */
 export const subscribe = (subscription: Subscription) =>
   Effect.gen(function*() {
-    const say = yield* Log.make
+    const log = yield* OAuthLogging.make
     const first = yield* Deferred.make<void>()
     let attempt = 0
     let complained = false
@@ -155,7 +154,7 @@ export const subscribe = (subscription: Subscription) =>
       attempt = 0
       // Whoever listens already may have missed something: since the last connection, or since it began to listen.
       subscription.hub.tell(gap)
-      const again = complained ? say(LogLevel.Info, "the token store hears of changes in Redis again") : Effect.void
+      const again = complained ? log.info(undefined, "the token store hears of changes in Redis again") : Effect.void
       complained = false
       return Effect.zipRight(Deferred.succeed(first, undefined), again)
     })
@@ -164,7 +163,7 @@ export const subscribe = (subscription: Subscription) =>
         attempt++
         const text = `${Connection.failure("events", problem).message}; it goes on trying`
         // A connection that comes back at once is not worth a word.
-        const complain = complained || attempt < 2 ? Effect.void : say(LogLevel.Warning, text)
+        const complain = complained || attempt < 2 ? Effect.void : log.warning(undefined, text)
         complained ||= attempt >= 2
         return Effect.zipRight(Deferred.succeed(first, undefined), complain)
       })

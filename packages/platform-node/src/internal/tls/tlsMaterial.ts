@@ -1,16 +1,15 @@
 /**
  * Certificates and keys from where they are kept, and what happens when they change there.
  */
+import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as LogLevel from "effect/LogLevel"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { createHash } from "node:crypto"
-import * as Log from "../log.ts"
 import * as SecretFile from "../secretFile.ts"
 import * as Pem from "./pem.ts"
 
@@ -115,7 +114,7 @@ export const follow = (
   { describe, every, onChange }: Following
 ): Effect.Effect<() => Pem.Material, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const say = yield* Log.make
+    const log = yield* OAuthLogging.make
     let current = first
     let complaint: string | undefined
 
@@ -125,13 +124,13 @@ export const follow = (
       current = next
       onChange(next.material)
       const which = next.material.client === undefined ? "" : `, client certificate ${next.material.client.thumbprint}`
-      return say(LogLevel.Info, `the backchannel's files have changed and are used from now on${which}`)
+      return log.info(undefined, `the backchannel's files have changed and are used from now on${which}`)
     }
     const complain = (problem: Problem) => {
       const text = describe(problem)
       if (text === complaint) return Effect.void
       complaint = text
-      return say(LogLevel.Warning, `${text}; what was read before stays in use`)
+      return log.warning(undefined, `${text}; what was read before stays in use`)
     }
 
     const files = [fileOf(sources.ca), fileOf(sources.certificate?.certificate), fileOf(sources.certificate?.key)]
