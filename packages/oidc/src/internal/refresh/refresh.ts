@@ -2,9 +2,9 @@
  * One refresh: from the refresh token that the store holds now to the new tokens in the store. It runs alone for its session
  * and client, and to its end.
  */
-import type type { OAuthLogging } from "@effect-oauth/core"
-import * as AccessToken from "@effect-oauth/core/AccessToken"
+import type * as AccessToken from "@effect-oauth/core/AccessToken"
 import { type AccessTokenError, TokenCacheClosed } from "@effect-oauth/core/OAuthError"
+import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { TokenEndpoint, TokenResponse } from "@effect-oauth/core/TokenEndpoint"
 import * as TokenGrant from "@effect-oauth/core/TokenGrant"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"

@@ -2,7 +2,7 @@
  * Sessions that live in the browser's cookies, sealed. A cookie cannot be compared and set, so what is written is kept here
  * too for a while: a request that was sent before the browser had it is given it all the same.
  */
-import type { OAuthLogging } from "@effect-oauth/core"
+import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { Signer } from "@effect-oauth/core/Signer"
 import type { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import * as Clock from "effect/Clock"

@@ -2,7 +2,7 @@
  * What has become of the sessions in cookies, told to the other processes by the store that they share. A help that never
  * hinders: without it, a request with an older cookie has to come back to the same process.
  */
-import type { OAuthLogging } from "@effect-oauth/core"
+import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { Signer } from "@effect-oauth/core/Signer"
 import type { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import type { TokenStore } from "@effect-oauth/core/TokenStore"

@@ -1,7 +1,7 @@
 /**
  * Sign-ins within a session: what a refresh says of the user, and the end of one of several.
  */
-import type { OAuthLogging } from "@effect-oauth/core"
+import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { OidcClient } from "../../OidcClient.ts"
