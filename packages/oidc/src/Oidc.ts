@@ -19,6 +19,7 @@ import * as IdToken from "./IdToken.ts"
 import * as LoginStateStore from "./LoginStateStore.ts"
 import type { OidcClients } from "./OidcClients.ts"
 import type { SessionsInvalid } from "./OidcError.ts"
+import * as OidcConnection from "./OidcConnection.ts"
 import * as OidcLogin from "./OidcLogin.ts"
 import * as OidcLogout from "./OidcLogout.ts"
 import * as Sessions from "./Sessions.ts"
@@ -41,6 +42,7 @@ export type Services =
   | IdToken.IdTokenVerifier
   | LoginStateStore.LoginStateStore
   | Sessions.Sessions
+  | OidcConnection.OidcConnections
   | Authentication.Authentication
   | Authentication.RequiredAuthentication
 
@@ -94,7 +96,7 @@ const concurrency = Layer.effect(
  * @category layers
  */
 export const layer = (options: Sessions.Options): Layer.Layer<Services, SessionsInvalid, Requirements> =>
-  Layer.mergeAll(OidcLogin.layer, OidcLogout.layer, Authentication.layer).pipe(
+  Layer.mergeAll(OidcLogin.layer, OidcLogout.layer, OidcConnection.layer, Authentication.layer).pipe(
     Layer.provideMerge(UserTokenManager.layer),
     Layer.provideMerge(unlessProvided(LoginStateStore.LoginStateStore, LoginStateStore.layer)),
     Layer.provideMerge(unlessProvided(IdToken.IdTokenVerifier, IdToken.layer)),
