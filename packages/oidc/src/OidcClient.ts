@@ -17,6 +17,9 @@ import * as Schema from "effect/Schema"
 import { localPath } from "./internal/browser/localPath.ts"
 
 type Shared =
+  | "tokenEndpoint"
+  | "revocationEndpoint"
+  | "pushedAuthorizationRequestEndpoint"
   | "clientId"
   | "clientSecret"
   | "privateKey"
@@ -33,7 +36,7 @@ type Shared =
 
 /**
  * What a developer says of a registration. Who we are is said as in `TokenClients` of `@effect-oauth/core`; the endpoints
- * are discovered from `issuer` at first use.
+ * are discovered from `issuer` at first use, unless they are given.
  *
  * @since 0.1.0
  * @category models
@@ -265,6 +268,9 @@ class Fields {
 
 const shared = (options: OidcClientOptions): TokenClient.TokenClientOptions => ({
   issuer: options.issuer,
+  tokenEndpoint: options.tokenEndpoint,
+  revocationEndpoint: options.revocationEndpoint,
+  pushedAuthorizationRequestEndpoint: options.pushedAuthorizationRequestEndpoint,
   clientId: options.clientId,
   clientSecret: options.clientSecret,
   privateKey: options.privateKey,

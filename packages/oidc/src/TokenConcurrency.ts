@@ -5,6 +5,7 @@
  */
 import * as TokenStore from "@effect-oauth/core/TokenStore"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -50,25 +51,38 @@ export const makeLocal: Effect.Effect<TokenConcurrency["Type"]> = Effect.sync(()
 })
 
 /**
- * Across the processes that share a store, by its locks: the lease is 15 seconds, and a turn is waited for 30 seconds.
- * `whenStoreFails`: `fail`, the default, or `proceed` with the turns of this process alone.
+ * - `lease`: how long a turn outlives a process that has vanished in it. Default 15 seconds.
+ * - `wait`: how long a turn is waited for. Default 30 seconds.
+ * - `whenStoreFails`: `fail`, the default, or `proceed` with the turns of this process alone.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SharedOptions {
+  readonly lease?: Duration.DurationInput | undefined
+  readonly wait?: Duration.DurationInput | undefined
+  readonly whenStoreFails?: "fail" | "proceed" | undefined
+}
+
+/**
+ * Across the processes that share a store, by its locks.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const makeShared = (
-  options: { readonly whenStoreFails?: "fail" | "proceed" | undefined } = {}
+  { lease = "15 seconds", wait = "30 seconds", whenStoreFails = "fail" }: SharedOptions = {}
 ): Effect.Effect<TokenConcurrency["Type"], never, TokenStore.TokenStore> =>
   Effect.zipWith(makeLocal, TokenStore.TokenStore, (local, store) => ({
     serialised: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => {
-      const locked = store.withLock(`refresh:${key}`, { lease: "15 seconds", wait: "30 seconds" }, () =>
+      const locked = store.withLock(`refresh:${key}`, { lease, wait }, () =>
         // What the effect fails with is not taken for a failure of the lock.
         Effect.exit(effect))
       const late = () =>
-        new SessionStoreError({ operation: "lock", problem: "the turn did not come within 30 seconds" })
+        new SessionStoreError({ operation: "lock", problem: `the turn did not come within ${Duration.format(Duration.decode(wait))}` })
       const turn = Effect.matchEffect(locked, {
         onFailure: (error): Effect.Effect<A, E | SessionStoreError, R> =>
-          options.whenStoreFails === "proceed"
+          whenStoreFails === "proceed"
             ? effect
             : Effect.fail(
               new SessionStoreError({
@@ -93,7 +107,6 @@ export const layerLocal: Layer.Layer<TokenConcurrency> = Layer.effect(TokenConcu
  * @since 0.1.0
  * @category layers
  */
-export const layerShared: Layer.Layer<TokenConcurrency, never, TokenStore.TokenStore> = Layer.effect(
-  TokenConcurrency,
-  makeShared()
-)
+export const layerShared = (
+  options?: SharedOptions
+): Layer.Layer<TokenConcurrency, never, TokenStore.TokenStore> => Layer.effect(TokenConcurrency, makeShared(options))

@@ -1,0 +1,68 @@
+/** One of the processes of a web app that share their sessions. Ends by SIGTERM, as in production. */
+import { TokenEncryption, type TokenStore } from "@effect-oauth/core"
+import { Oidc, OidcClients, OidcRoutes, OidcSession, SessionStore, TokenConcurrency, UserTokenManager } from "@effect-oauth/oidc"
+import { NodeOAuth } from "@effect-oauth/platform-node"
+import * as PgTokenStore from "@effect-oauth/platform-node/PgTokenStore"
+import * as RedisTokenStore from "@effect-oauth/platform-node/RedisTokenStore"
+import { HttpLayerRouter } from "@effect/platform"
+import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { ConfigProvider, Effect, Layer, Logger, LogLevel, Redacted } from "effect"
+import http from "node:http"
+import { token } from "../../support/app.ts"
+import type { Settings } from "./settings.ts"
+
+const settings = JSON.parse(process.argv[2] ?? "") as Settings
+
+const StoreLive: Layer.Layer<TokenStore.TokenStore, unknown> = settings.store._tag === "redis"
+  ? RedisTokenStore.layer({ url: settings.store.url })
+  : Layer.provide(
+    PgTokenStore.layer(),
+    PgClient.layer({
+      host: "127.0.0.1",
+      port: settings.store.port,
+      username: "postgres",
+      password: Redacted.make(settings.store.password),
+      database: "postgres",
+      maxConnections: 8
+    })
+  )
+
+const Clients = OidcClients.layer({
+  web: {
+    issuer: settings.issuer,
+    tokenEndpoint: settings.tokenEndpoint,
+    clientId: "web",
+    clientSecret: Redacted.make(settings.clientSecret),
+    prompt: "consent",
+    resource: settings.resources
+  }
+})
+
+const EncryptionLive = TokenEncryption.layerConfig().pipe(
+  Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["TOKEN_ENCRYPTION_KEYS", settings.encryptionKeys]]))))
+)
+
+const Services = Oidc.layer({ publicUrl: settings.publicUrl }).pipe(
+  Layer.provideMerge(NodeOAuth.layer),
+  Layer.provideMerge(Clients),
+  // Who takes over from a killed process need not wait long in a test.
+  Layer.provideMerge(TokenConcurrency.layerShared({ lease: "2 seconds" })),
+  Layer.provideMerge(SessionStore.layer),
+  Layer.provideMerge(StoreLive),
+  Layer.provideMerge(EncryptionLive)
+)
+
+const Routes = HttpLayerRouter.use((router) =>
+  Effect.flatMap(Effect.context<UserTokenManager.UserTokenManager>(), (context) =>
+    router.add("GET", "/token", Effect.provide(token, context)))
+).pipe(Layer.provide(OidcSession.layer))
+
+const App = HttpLayerRouter.serve(Layer.merge(Routes, OidcRoutes.layer()), { disableLogger: true, disableListenLog: true }).pipe(
+  Layer.provide(NodeHttpServer.layer(() => http.createServer(), { port: settings.port })),
+  Layer.provide(Services),
+  Layer.tap(() => Effect.sync(() => process.send?.("ready"))),
+  Layer.provide(Logger.minimumLogLevel(LogLevel.None))
+)
+
+NodeRuntime.runMain(Layer.launch(App), { disableErrorReporting: true })
