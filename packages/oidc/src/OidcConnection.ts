@@ -59,24 +59,29 @@ export const make: Effect.Effect<OidcConnections["Type"], never, Sessions | Sign
     users.set(name, user)
     return app.pipe(
       Effect.provideService(CurrentUser, user),
-      Effect.updateService(HttpServerRequest.HttpServerRequest, (request) =>
-        request.modify({ headers: Headers.set(request.headers, header, name) })),
+      Effect.updateService(
+        HttpServerRequest.HttpServerRequest,
+        (request) => request.modify({ headers: Headers.set(request.headers, header, name) })
+      ),
       Effect.ensuring(Effect.sync(() => users.delete(name)))
     )
   }
 
   return {
     open: <E, R>(app: HttpApp.Default<E, R>) =>
-      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-        request.headers.origin === sessions.publicUrl.origin
-          ? Effect.matchEffect(sessions.connect, {
-            onFailure: ({ _tag, message }) =>
-              _tag === "SessionsInvalid"
-                ? Effect.zipRight(log.warning(undefined, message), refused(501))
-                : refused(503),
-            onSuccess: (session) => serve(app, ofSession(session))
-          })
-          : refused(403)) as HttpApp.Default<E, Exclude<R, CurrentUser>>,
+      Effect.flatMap(
+        HttpServerRequest.HttpServerRequest,
+        (request) =>
+          request.headers.origin === sessions.publicUrl.origin
+            ? Effect.matchEffect(sessions.connect, {
+              onFailure: ({ _tag, message }) =>
+                _tag === "SessionsInvalid"
+                  ? Effect.zipRight(log.warning(undefined, message), refused(501))
+                  : refused(503),
+              onSuccess: (session) => serve(app, ofSession(session))
+            })
+            : refused(403)
+      ) as HttpApp.Default<E, Exclude<R, CurrentUser>>,
     userOf: (headers) =>
       Effect.suspend(() => {
         const user = users.get(headers[header] ?? "")

@@ -79,7 +79,10 @@ export const makeShared = (
         // What the effect fails with is not taken for a failure of the lock.
         Effect.exit(effect))
       const late = () =>
-        new SessionStoreError({ operation: "lock", problem: `the turn did not come within ${Duration.format(Duration.decode(wait))}` })
+        new SessionStoreError({
+          operation: "lock",
+          problem: `the turn did not come within ${Duration.format(Duration.decode(wait))}`
+        })
       const turn = Effect.matchEffect(locked, {
         onFailure: (error): Effect.Effect<A, E | SessionStoreError, R> =>
           whenStoreFails === "proceed"

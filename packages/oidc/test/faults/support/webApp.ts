@@ -79,7 +79,9 @@ export interface Options {
   readonly resources?: ReadonlyArray<string>
 }
 
-export const start = ({ resources = [], store, tokenLifetime = 3600 }: Options): Effect.Effect<WebApp, never, Scope.Scope> =>
+export const start = (
+  { resources = [], store, tokenLifetime = 3600 }: Options
+): Effect.Effect<WebApp, never, Scope.Scope> =>
   Effect.gen(function*() {
     const publicUrl = `http://localhost:${yield* freePort}`
     const clientSecret = randomBytes(24).toString("hex")

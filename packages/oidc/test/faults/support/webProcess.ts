@@ -1,6 +1,14 @@
 /** One of the processes of a web app that share their sessions. Ends by SIGTERM, as in production. */
 import { TokenEncryption, type TokenStore } from "@effect-oauth/core"
-import { Oidc, OidcClients, OidcRoutes, OidcSession, SessionStore, TokenConcurrency, UserTokenManager } from "@effect-oauth/oidc"
+import {
+  Oidc,
+  OidcClients,
+  OidcRoutes,
+  OidcSession,
+  SessionStore,
+  TokenConcurrency,
+  type UserTokenManager
+} from "@effect-oauth/oidc"
 import { NodeOAuth } from "@effect-oauth/platform-node"
 import * as PgTokenStore from "@effect-oauth/platform-node/PgTokenStore"
 import * as RedisTokenStore from "@effect-oauth/platform-node/RedisTokenStore"
@@ -40,7 +48,9 @@ const Clients = OidcClients.layer({
 })
 
 const EncryptionLive = TokenEncryption.layerConfig().pipe(
-  Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["TOKEN_ENCRYPTION_KEYS", settings.encryptionKeys]]))))
+  Layer.provide(
+    Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["TOKEN_ENCRYPTION_KEYS", settings.encryptionKeys]])))
+  )
 )
 
 const Services = Oidc.layer({ publicUrl: settings.publicUrl }).pipe(
@@ -54,11 +64,16 @@ const Services = Oidc.layer({ publicUrl: settings.publicUrl }).pipe(
 )
 
 const Routes = HttpLayerRouter.use((router) =>
-  Effect.flatMap(Effect.context<UserTokenManager.UserTokenManager>(), (context) =>
-    router.add("GET", "/token", Effect.provide(token, context)))
+  Effect.flatMap(
+    Effect.context<UserTokenManager.UserTokenManager>(),
+    (context) => router.add("GET", "/token", Effect.provide(token, context))
+  )
 ).pipe(Layer.provide(OidcSession.layer))
 
-const App = HttpLayerRouter.serve(Layer.merge(Routes, OidcRoutes.layer()), { disableLogger: true, disableListenLog: true }).pipe(
+const App = HttpLayerRouter.serve(Layer.merge(Routes, OidcRoutes.layer()), {
+  disableLogger: true,
+  disableListenLog: true
+}).pipe(
   Layer.provide(NodeHttpServer.layer(() => http.createServer(), { port: settings.port })),
   Layer.provide(Services),
   Layer.tap(() => Effect.sync(() => process.send?.("ready"))),

@@ -1,0 +1,155 @@
+/** What can happen to the sessions of a web app of several processes, whatever store they share. */
+import { assert } from "@effect/vitest"
+import { Effect, Random } from "effect"
+import { randomUUID } from "node:crypto"
+import { hashOf } from "../../../../../examples/servers/users/refreshes.ts"
+import type { Settings } from "./settings.ts"
+import * as WebApp from "./webApp.ts"
+
+type Store = Settings["store"]
+
+/** The server saw no refresh token twice, but for those whose outcome nobody could know. */
+const assertUsedOnce = ({ server }: WebApp.WebApp): void => {
+  const used = server.refreshes().filter(({ outcome }) => outcome === "ok").map(({ token }) => token)
+  assert.strictEqual(new Set(used).size, used.length, "a refresh token was exchanged twice")
+  assert.deepStrictEqual(server.refreshes().filter(({ reused }) => reused), [])
+}
+
+const fleet = (app: WebApp.WebApp, size: number) =>
+  Effect.all(Array.from({ length: size }, () => app.launch), { concurrency: 2 })
+
+/** All processes agree on what is newest, and it is what the server gave last. */
+const assertAgreed = (app: WebApp.WebApp, processes: ReadonlyArray<WebApp.WebProcess>, person: WebApp.Person) =>
+  Effect.gen(function*() {
+    const answers = yield* Effect.forEach(processes, (process) => person.ask(process))
+    assert.deepStrictEqual(
+      [...new Set(answers.map(({ status }) => status))],
+      [200],
+      JSON.stringify(answers.map((a) => a.error))
+    )
+    assert.strictEqual(new Set(answers.map(({ refreshToken }) => refreshToken)).size, 1)
+    const newest = hashOf(answers[0]?.refreshToken ?? "")
+    assert.isFalse(app.server.refreshes().some(({ token }) => token === newest), "the newest has been used already")
+  })
+
+/** 100 requests in four processes meet an expired token, several times over. */
+export const expiry = (store: Store) =>
+  Effect.gen(function*() {
+    const app = yield* WebApp.start({ store, tokenLifetime: 2 })
+    const processes = yield* fleet(app, 4)
+    const person = yield* app.signIn(processes[0]!, "alice")
+    const rounds = 5
+    for (let round = 0; round < rounds; round++) {
+      yield* Effect.sleep("2100 millis")
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 100 }, (_, index) => processes[index % 4]!),
+        (process) => person.ask(process),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual([...new Set(answers.map(({ status }) => status))], [200])
+      assert.strictEqual(new Set(answers.map(({ accessToken }) => accessToken)).size, 1)
+    }
+    assertUsedOnce(app)
+    assert.strictEqual(app.server.refreshes().length, rounds)
+    yield* assertAgreed(app, processes, person)
+  })
+
+const audienceOf = (accessToken: string | undefined): unknown =>
+  JSON.parse(Buffer.from((accessToken ?? "").split(".")[1] ?? "", "base64url").toString()).aud
+
+/** Tokens for different APIs, asked for at once in four processes. */
+export const resources = (store: Store) =>
+  Effect.gen(function*() {
+    const apis = ["https://one.example", "https://two.example", "https://three.example"]
+    const app = yield* WebApp.start({ store, resources: apis })
+    const processes = yield* fleet(app, 4)
+    const person = yield* app.signIn(processes[0]!, "bob")
+    const asked = Array.from({ length: 60 }, (_, index) => ({ api: apis[index % 3]!, process: processes[index % 4]! }))
+    const answers = yield* Effect.forEach(
+      asked,
+      ({ api, process }) => person.ask(process, `?resource=${encodeURIComponent(api)}`),
+      { concurrency: "unbounded" }
+    )
+    assert.deepStrictEqual(answers.map(({ accessToken }) => audienceOf(accessToken)), asked.map(({ api }) => api))
+    assertUsedOnce(app)
+    assert.strictEqual(app.server.refreshes().length, 3)
+    yield* assertAgreed(app, processes, person)
+  })
+
+/** The browser is gone before the server's answer is there. */
+export const disconnect = (store: Store) =>
+  Effect.gen(function*() {
+    const app = yield* WebApp.start({ store })
+    const processes = yield* fleet(app, 2)
+    const person = yield* app.signIn(processes[0]!, "carol")
+    const answer = yield* app.way.holdNextAnswer
+    const abort = new AbortController()
+    const asking = yield* Effect.fork(Effect.either(person.ask(processes[0]!, "?force", { signal: abort.signal })))
+    yield* answer.held
+    abort.abort()
+    assert.strictEqual((yield* asking)._tag, "Left")
+    yield* answer.release
+    // Any process takes up what the first one has finished alone.
+    const next = yield* person.ask(processes[1]!, "?force")
+    assert.strictEqual(next.status, 200, next.error)
+    assertUsedOnce(app)
+    assert.strictEqual(app.server.refreshes().length, 2)
+    yield* assertAgreed(app, processes, person)
+  })
+
+/** SIGTERM, as of a deployment, while a refresh is under way. */
+export const terminated = (store: Store) =>
+  Effect.gen(function*() {
+    const app = yield* WebApp.start({ store })
+    const [first, second] = yield* fleet(app, 2)
+    const person = yield* app.signIn(first!, "dave")
+    const answer = yield* app.way.holdNextAnswer
+    const asking = yield* Effect.fork(Effect.either(person.ask(first!, "?force")))
+    yield* answer.held
+    yield* first!.signal("SIGTERM")
+    yield* Effect.sleep("300 millis")
+    yield* answer.release
+    assert.strictEqual(yield* first!.ended, 0)
+    yield* asking
+    const next = yield* person.ask(second!, "?force")
+    assert.strictEqual(next.status, 200, next.error)
+    assertUsedOnce(app)
+    assert.strictEqual(app.server.refreshes().length, 2)
+  })
+
+/** Killed in the middle of many refreshes: what the person was told has happened, has happened. */
+export const killed = (store: Store, { people, rounds }: { readonly people: number; readonly rounds: number }) =>
+  Effect.gen(function*() {
+    const app = yield* WebApp.start({ store })
+    const count = { refreshes: 0, interrupted: 0, lost: 0, acknowledged: 0 }
+    let process = yield* app.launch
+    const signIn = Effect.suspend(() => app.signIn(process, randomUUID()))
+    let persons = yield* Effect.all(Array.from({ length: people }, () => signIn), { concurrency: 8 })
+    for (let round = 0; round < rounds; round++) {
+      const before = app.server.refreshes().length
+      const asking = yield* Effect.fork(
+        Effect.forEach(persons, (person) => Effect.either(person.ask(process, "?force")), { concurrency: "unbounded" })
+      )
+      // At a moment when a random part of them is done.
+      const moment = yield* Random.nextIntBetween(0, people)
+      while (app.server.refreshes().length - before < moment) yield* Effect.sleep("1 millis")
+      yield* process.signal("SIGKILL")
+      const told = yield* asking
+      count.refreshes += app.server.refreshes().length - before
+      process = yield* app.launch
+      const after = yield* Effect.forEach(persons, (person) => person.ask(process, "?force"), { concurrency: 16 })
+      count.refreshes += after.length
+      const next: Array<WebApp.Person> = []
+      for (const [index, person] of persons.entries()) {
+        const wasTold = told[index]?._tag === "Right"
+        const isLost = after[index]?.status !== 200
+        if (wasTold) count.acknowledged++
+        else count.interrupted++
+        if (isLost) count.lost++
+        assert.isFalse(wasTold && isLost, "a session was lost although its refresh was finished")
+        next.push(isLost ? yield* signIn : person)
+      }
+      persons = next
+    }
+    return count
+  })
