@@ -5,12 +5,14 @@
 import type * as AccessToken from "@effect-oauth/core/AccessToken"
 import { type AccessTokenError, TokenCacheClosed } from "@effect-oauth/core/OAuthError"
 import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import * as OAuthMetrics from "@effect-oauth/core/OAuthMetrics"
 import type { TokenEndpoint, TokenResponse } from "@effect-oauth/core/TokenEndpoint"
 import * as TokenGrant from "@effect-oauth/core/TokenGrant"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
 import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -94,6 +96,23 @@ export const make = (services: Services): Refresh => {
 
   const find = (tokens: UserTokens.UserTokens, { address }: Place): AccessToken.AccessToken | undefined =>
     tokens.accessTokens[UserTokens.addressOf(address)]
+
+  const observed = <A, E extends { readonly _tag: string; readonly message: string }>(
+    { name }: OidcClient,
+    exchange: Effect.Effect<A, E>
+  ): Effect.Effect<A, E> =>
+    exchange.pipe(
+      Metric.trackDurationWith(OAuthMetrics.acquisitionMillis, Duration.toMillis),
+      Effect.tapBoth({
+        onSuccess: () =>
+          Effect.zipRight(Metric.increment(OAuthMetrics.retrieved), log.debug(name, "a new access token of a user")),
+        onFailure: ({ _tag, message }) =>
+          Effect.zipRight(
+            Metric.increment(Metric.tagged(OAuthMetrics.retrievalFailed, "error", _tag)),
+            log.warning(name, `no new access token of a user: ${message}`)
+          )
+      })
+    )
 
   /** Nobody will use it any more: it is made worthless. */
   const discard = ({ client }: Place, { refreshToken }: TokenResponse, presented: Redacted.Redacted<string>) =>
@@ -216,20 +235,23 @@ export const make = (services: Services): Refresh => {
       }
       const dpop = yield* keys.of(client, tokens)
       const response = yield* Effect.either(
-        endpoint.request(client.login, TokenGrant.refreshToken(refreshToken), parameters, { dpop })
+        observed(client, endpoint.request(client.login, TokenGrant.refreshToken(refreshToken), parameters, { dpop }))
       )
       if (response._tag === "Right") return yield* landed(place, kept, refreshToken, response.right)
       const error = response.left
       if (error._tag === "TokenEndpointError" && error.error === "invalid_grant" && !isAgain) {
         return yield* refused(place, refreshToken, Effect.suspend(() => once(place, wanted, parameters, true)))
       }
-      if (!isUsable) return yield* error
-      yield* log.warning(client.name, `the user's token is used although it was to be renewed: ${error.message}`)
-      return tokens
+      return isUsable ? tokens : yield* error
     })
 
   return (place, wanted, parameters) =>
-    concurrency.serialised(lockOf(place.session, place.client), once(place, wanted, parameters, false))
+    concurrency.serialised(lockOf(place.session, place.client), once(place, wanted, parameters, false)).pipe(
+      Effect.withSpan("oauth.token.acquire", {
+        captureStackTrace: false,
+        attributes: { "oauth.client": place.client.name, "oauth.forced": wanted._tag !== "Good" }
+      })
+    )
 }
 
 /** @internal */

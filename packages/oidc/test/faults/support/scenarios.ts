@@ -121,7 +121,7 @@ export const terminated = (store: Store) =>
 export const killed = (store: Store, { people, rounds }: { readonly people: number; readonly rounds: number }) =>
   Effect.gen(function*() {
     const app = yield* WebApp.start({ store })
-    const count = { refreshes: 0, interrupted: 0, lost: 0, acknowledged: 0 }
+    const count = { exchanged: 0, interrupted: 0, lost: 0, acknowledged: 0 }
     let process = yield* app.launch
     const signIn = Effect.suspend(() => app.signIn(process, randomUUID()))
     let persons = yield* Effect.all(Array.from({ length: people }, () => signIn), { concurrency: 8 })
@@ -135,10 +135,9 @@ export const killed = (store: Store, { people, rounds }: { readonly people: numb
       while (app.server.refreshes().length - before < moment) yield* Effect.sleep("1 millis")
       yield* process.signal("SIGKILL")
       const told = yield* asking
-      count.refreshes += app.server.refreshes().length - before
+      count.exchanged += app.server.refreshes().length - before
       process = yield* app.launch
       const after = yield* Effect.forEach(persons, (person) => person.ask(process, "?force"), { concurrency: 16 })
-      count.refreshes += after.length
       const next: Array<WebApp.Person> = []
       for (const [index, person] of persons.entries()) {
         const wasTold = told[index]?._tag === "Right"
