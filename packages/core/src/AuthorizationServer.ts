@@ -30,6 +30,8 @@ export interface Endpoints {
   readonly introspectionEndpoint: URL | undefined
   /** RFC 9126. */
   readonly pushedAuthorizationRequestEndpoint: URL | undefined
+  /** RFC 8628. */
+  readonly deviceAuthorizationEndpoint: URL | undefined
 }
 
 /**
@@ -129,7 +131,8 @@ const endpointsOf = (json: Json, client: TokenClient): Endpoints => ({
   tokenEndpoint: endpointOf(json, "token_endpoint", client),
   revocationEndpoint: endpointOf(json, "revocation_endpoint", client),
   introspectionEndpoint: endpointOf(json, "introspection_endpoint", client),
-  pushedAuthorizationRequestEndpoint: endpointOf(json, "pushed_authorization_request_endpoint", client)
+  pushedAuthorizationRequestEndpoint: endpointOf(json, "pushed_authorization_request_endpoint", client),
+  deviceAuthorizationEndpoint: endpointOf(json, "device_authorization_endpoint", client)
 })
 
 /** @internal The metadata in an answer, or what is wrong with it. */

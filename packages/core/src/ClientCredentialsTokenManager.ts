@@ -20,7 +20,12 @@ import { isKnown } from "./internal/known.ts"
 import { found } from "./internal/problem.ts"
 import { shown } from "./internal/url.ts"
 import { certificateOf } from "./internal/wire/certificate.ts"
-import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
+import {
+  type AccessTokenError,
+  type TokenClientNotFound,
+  TokenRequestInvalid,
+  TokenTypeMismatch
+} from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import { Signer } from "./Signer.ts"
 import { TokenCache, type TokenCacheAddress, type TokenCacheRequest } from "./TokenCache.ts"
@@ -74,6 +79,18 @@ interface Addresses {
 
 const none: TokenRequestParameters = {}
 
+/** The type of what is no access token (RFC 8693 section 2.2.1). */
+const notApplicable = "N_A"
+
+const unusable = (client: TokenClient): TokenTypeMismatch =>
+  new TokenTypeMismatch({
+    clientName: client.name,
+    endpoint: client.tokenEndpoint === undefined ? client.issuer ?? "" : shown(client.tokenEndpoint),
+    status: 200,
+    expected: client.dpop === undefined ? "Bearer" : "DPoP",
+    found: notApplicable
+  })
+
 const isReady = (found: Exit.Exit<AccessToken>): boolean =>
   found._tag === "Failure" || found.value.keyThumbprint === undefined || possessionOf(found.value) !== undefined
 
@@ -100,11 +117,13 @@ export const make: Effect.Effect<
   const cacheKey = yield* TokenCacheKey.current
   const log = yield* OAuthLogging.make
 
-  const request = (client: TokenClient, parameters: TokenRequestParameters, retries: boolean) =>
-    Effect.map(
-      endpoint.request(client, TokenGrant.clientCredentials, parameters, retries ? undefined : { retries: 0 }),
-      (response) => response.accessToken
+  const request = (client: TokenClient, parameters: TokenRequestParameters, retries: boolean) => {
+    const { grant = TokenGrant.clientCredentials, ...rest } = parameters
+    return Effect.flatMap(
+      endpoint.request(client, grant, rest, retries ? undefined : { retries: 0 }),
+      ({ accessToken }) => accessToken.type === notApplicable ? unusable(client) : Effect.succeed(accessToken)
     )
+  }
 
   /** A client that its server refuses may have another secret by now. */
   const acquire = (client: TokenClient, parameters: TokenRequestParameters) => ({ retries }: { retries: boolean }) =>

@@ -483,6 +483,22 @@ export class SigningKeyInvalid
 }
 
 /**
+ * The user did not finish a login on another device in time: it has to be begun anew (RFC 8628 section 3.5).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DeviceLoginExpired
+  extends Schema.TaggedError<DeviceLoginExpired>("@effect-oauth/core/DeviceLoginExpired")("DeviceLoginExpired", {
+    clientName: Schema.String
+  })
+{
+  override get message(): string {
+    return `client "${this.clientName}": the user did not finish the login in time`
+  }
+}
+
+/**
  * The keys of `TokenEncryption` are not usable. One error lists every problem.
  *
  * @since 0.1.0

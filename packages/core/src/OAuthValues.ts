@@ -226,6 +226,8 @@ export const normalizeTokenType = (type: string): string => {
       return "Bearer"
     case "dpop":
       return "DPoP"
+    case "n_a":
+      return "N_A"
     default:
       return type
   }

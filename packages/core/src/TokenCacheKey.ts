@@ -13,6 +13,7 @@ import { parseField } from "./internal/problem.ts"
 import { TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
 import type { TokenClient } from "./TokenClient.ts"
+import * as TokenGrant from "./TokenGrant.ts"
 import type { ParameterValue, TokenRequestParameters } from "./TokenRequestParameters.ts"
 
 /**
@@ -41,6 +42,10 @@ const scopeKey = (scope: string | undefined): string => scope === undefined ? ""
 /** Resources are URIs, which hold no space. */
 const resourceKey = (resource: string | ReadonlyArray<string>): string =>
   typeof resource === "string" ? resource : [...resource].sort().join(" ")
+
+/** Whose authority: subjects are told apart by their tokens. */
+const grantKey = (grant: TokenGrant.TokenGrant): string =>
+  TokenGrant.grantTypeOf(grant) + parametersKey(TokenGrant.fieldsOf(grant))
 
 interface ClientKey {
   readonly identity: string
@@ -89,7 +94,8 @@ export const structural = (
     : parametersKey({ ...client.parameters, ...parameters.parameters })
   const partition = parameters.partition === undefined ? "" : `=${parameters.partition}`
   const identity = certificate === undefined ? own.identity : own.identity + certificate
-  return `${identity}\n${scope}\n${resource}\n${extra}\n${partition}`
+  const grant = parameters.grant === undefined ? "" : grantKey(parameters.grant)
+  return `${identity}\n${scope}\n${resource}\n${extra}\n${grant}\n${partition}`
 }
 
 /**

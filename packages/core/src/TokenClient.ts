@@ -41,6 +41,8 @@ export interface TokenClientOptions {
   readonly introspectionEndpoint?: string | URL | undefined
   /** RFC 9126. */
   readonly pushedAuthorizationRequestEndpoint?: string | URL | undefined
+  /** RFC 8628. */
+  readonly deviceAuthorizationEndpoint?: string | URL | undefined
   readonly clientId: string
   readonly clientSecret?: Redacted.Redacted<string> | undefined
   /**
@@ -96,6 +98,7 @@ export class TokenClient extends Data.TaggedClass("TokenClient")<{
   readonly revocationEndpoint: URL | undefined
   readonly introspectionEndpoint: URL | undefined
   readonly pushedAuthorizationRequestEndpoint: URL | undefined
+  readonly deviceAuthorizationEndpoint: URL | undefined
   readonly scope: OAuthValues.Scope | undefined
   readonly resource: ReadonlyArray<OAuthValues.Resource>
   readonly parameters: Readonly<Record<string, ParameterValue>>
@@ -324,6 +327,7 @@ export const parse = (name: string, options: TokenClientOptions): Effect.Effect<
         revocationEndpoint: fields.url("revocationEndpoint"),
         introspectionEndpoint: fields.url("introspectionEndpoint"),
         pushedAuthorizationRequestEndpoint: fields.url("pushedAuthorizationRequestEndpoint"),
+        deviceAuthorizationEndpoint: fields.url("deviceAuthorizationEndpoint"),
         scope: fields.scope(),
         resource: fields.resource(),
         parameters: fields.parameters(),

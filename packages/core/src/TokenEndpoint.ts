@@ -22,6 +22,7 @@ import * as Proving from "./internal/dpop/proving.ts"
 import * as ServerClocks from "./internal/dpop/serverClocks.ts"
 import { certificateOf } from "./internal/wire/certificate.ts"
 import * as Credentials from "./internal/wire/credentials.ts"
+import * as Device from "./internal/wire/deviceAuthorization.ts"
 import * as Pushed from "./internal/wire/pushedAuthorization.ts"
 import { readToken } from "./internal/wire/readToken.ts"
 import * as ServerCall from "./internal/wire/serverCall.ts"
@@ -61,6 +62,8 @@ export interface TokenResponse {
   readonly accessToken: AccessToken
   readonly refreshToken: Redacted.Redacted<string> | undefined
   readonly idToken: Redacted.Redacted<string> | undefined
+  /** What an exchange has given, one of `TokenGrant.tokenTypes` for instance (RFC 8693 section 2.2.1). */
+  readonly issuedTokenType: string | undefined
   readonly raw: Redacted.Redacted<Readonly<Record<string, unknown>>>
 }
 
@@ -85,6 +88,25 @@ export interface Introspection {
 export interface PushedAuthorization {
   readonly requestUri: string
   readonly expiresIn: Duration.Duration
+}
+
+/**
+ * A login on another device (RFC 8628 section 3.2).
+ *
+ * - `userCode`: what the user types in at `verificationUri`. With `verificationUriComplete`, as a QR code for instance, there
+ *   is nothing to type.
+ * - `interval`: how long to wait between two questions whether it is done.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeviceAuthorization {
+  readonly deviceCode: Redacted.Redacted<string>
+  readonly userCode: string
+  readonly verificationUri: string
+  readonly verificationUriComplete: string | undefined
+  readonly expiresIn: Duration.Duration
+  readonly interval: Duration.Duration
 }
 
 /**
@@ -158,6 +180,11 @@ export class TokenEndpoint extends Context.Tag("@effect-oauth/core/TokenEndpoint
     hint?: TokenHint,
     parameters?: Pick<TokenRequestParameters, "assertion" | "context">
   ) => Effect.Effect<Introspection, ExchangeError>
+  /** RFC 8628 section 3.1: begins a login that the user finishes on another device, see `DeviceFlow`. */
+  readonly authorizeDevice: (
+    client: TokenClient,
+    parameters?: TokenRequestParameters
+  ) => Effect.Effect<DeviceAuthorization, ExchangeError | TokenRequestInvalid>
   /**
    * RFC 9126: the parameters of an authorization request, by the client that proves itself. `form` is sent as it is, but
    * for the fields by which a client is named and proven, such as `client_id`: those are this client's own. Its
@@ -196,7 +223,7 @@ export const formOf = (
   for (const [name, value] of Object.entries(extras)) add(name, value)
   add("grant_type", TokenGrant.grantTypeOf(grant))
   // The client's own are for its own tokens: what a user allowed is another matter (RFC 6749 section 6).
-  const own = TokenGrant.isOneTime(grant) ? undefined : client
+  const own = TokenGrant.isRepeatable(grant) ? client : undefined
   const scope = parameters.scope ?? own?.scope
   if (scope !== undefined) add("scope", scope)
   add("resource", parameters.resource === undefined ? own?.resource ?? [] : resources(parameters.resource))
@@ -301,6 +328,27 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
             ? Effect.succeed({ active: json.active, claims: json })
             : Effect.fail(refusal(answer, json, from))
         }
+      }),
+
+    authorizeDevice: (client, parameters = {}) =>
+      Effect.suspend((): Effect.Effect<DeviceAuthorization, ExchangeError | TokenRequestInvalid> => {
+        const invalid = validate(client.name, parameters)
+        if (invalid !== undefined) return Effect.fail(invalid)
+        return run({
+          client,
+          parameters,
+          field: "deviceAuthorizationEndpoint",
+          grant: "device_authorization",
+          form: Device.formOf(client, parameters),
+          secrets: secretsOf(parameters.parameters ?? {}),
+          retries: 2,
+          oneTime: false,
+          key: undefined,
+          read: (answer, from) => {
+            const result = Device.read(answer, from)
+            return result instanceof Error ? Effect.fail(result) : Effect.succeed(result)
+          }
+        })
       }),
 
     pushAuthorization: (client, form, parameters = {}) =>

@@ -9,6 +9,7 @@ import type { ClientAssertion } from "./ClientAssertions.ts"
 import { found, parseField } from "./internal/problem.ts"
 import { TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
+import * as TokenGrant from "./TokenGrant.ts"
 
 /**
  * The value of an extra form parameter: once, several times, or a secret.
@@ -24,6 +25,8 @@ export type ParameterValue = string | ReadonlyArray<string> | Redacted.Redacted<
  *   `parameters` are added to the client's, the same name replaces.
  * - `assertion`: proves the client in this request, whatever its definition and `ClientAssertions` say. It is sent as it
  *   is with every attempt, and is no part of the cache key.
+ * - `grant`: what is exchanged for the token, in place of the client's own authority: a user's token, for instance (see
+ *   `TokenGrant.tokenExchange`). Part of the cache key. What can be used once only is refused.
  * - `partition`: keeps tokens apart, a tenant for instance. Part of the cache key, never sent.
  * - `context`: for `TokenRequestCustomizer` and `ClientAssertions`. Neither sent nor part of the key: what depends on it must set `partition`.
  *
@@ -39,6 +42,7 @@ export interface TokenRequestParameters {
   readonly resource?: string | ReadonlyArray<string> | undefined
   readonly parameters?: Readonly<Record<string, ParameterValue>> | undefined
   readonly assertion?: ClientAssertion | undefined
+  readonly grant?: TokenGrant.TokenGrant | undefined
   readonly partition?: string | undefined
   readonly context?: unknown
 }
@@ -111,6 +115,9 @@ export const validate = (
     if (type !== undefined && typeof type !== "string") {
       return invalid("assertion.type", found("expected a string", type))
     }
+  }
+  if (parameters.grant !== undefined && !TokenGrant.isRepeatable(parameters.grant)) {
+    return invalid("grant", "a grant that can be used once only gives no token to keep: use TokenEndpoint.request")
   }
   const extra = parameters.parameters === undefined ? undefined : parametersProblem(parameters.parameters)
   return extra === undefined ? undefined : invalid(extra.field, extra.problem)

@@ -28,6 +28,8 @@ const bindingProblem = (
   from: From & { readonly status: number }
 ): TokenTypeMismatch | KeyBindingMismatch | undefined => {
   const { clientName, endpoint, status } = from
+  // Not an access token, and used in no way that could be proven (RFC 8693 section 2.2.1).
+  if (token.type === "N_A") return undefined
   const isBound = token.type === "DPoP"
   if (isBound !== (key !== undefined) && !(key !== undefined && client.allowDowngrade)) {
     const expected = key === undefined ? "Bearer" : "DPoP"
@@ -84,6 +86,7 @@ export const readToken = (
     }),
     refreshToken: secret(json.refresh_token),
     idToken: secret(json.id_token),
+    issuedTokenType: typeof json.issued_token_type === "string" ? json.issued_token_type : undefined,
     raw: Redacted.make(json)
   }
 }

@@ -1,0 +1,104 @@
+/**
+ * A login for programs without a browser of their own: the user opens an address anywhere and types in a code (RFC 8628).
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { DeviceLoginExpired, type TokenRequestInvalid } from "./OAuthError.ts"
+import type { TokenClient } from "./TokenClient.ts"
+import { type ExchangeError, type RequestOptions, TokenEndpoint, type TokenResponse } from "./TokenEndpoint.ts"
+import * as TokenGrant from "./TokenGrant.ts"
+import type { TokenRequestParameters } from "./TokenRequestParameters.ts"
+
+/**
+ * - `userCode`, `verificationUri`, `verificationUriComplete`: to be shown to the user.
+ * - `tokens`: waits until the user is done. Asks as often as the server allows, less often when it says so or does not answer.
+ *   `access_denied` comes as `TokenEndpointError`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DeviceLogin {
+  readonly userCode: string
+  readonly verificationUri: string
+  readonly verificationUriComplete: string | undefined
+  readonly expiresAt: DateTime.Utc
+  readonly tokens: Effect.Effect<TokenResponse, ExchangeError | TokenRequestInvalid | DeviceLoginExpired>
+}
+
+/** How long to wait before the next question, after one that was not answered with tokens; `undefined` if it is over. */
+const next = (
+  error: ExchangeError | TokenRequestInvalid,
+  interval: Duration.Duration
+): Duration.Duration | undefined => {
+  if (error._tag === "TokenEndpointError" && error.error === "authorization_pending") return interval
+  // RFC 8628 section 3.5: for all questions from now on.
+  if (error._tag === "TokenEndpointError" && error.error === "slow_down") {
+    return Duration.sum(interval, Duration.seconds(5))
+  }
+  return error.retryable ? Duration.times(interval, 2) : undefined
+}
+
+/**
+ * Begins a login for this client: `start(client)`, then show the code, then wait for `tokens`.
+ *
+ * @example
+ * ```ts
+ * import { DeviceFlow, TokenClient } from "@effect-oauth/core"
+ * import { Console, Effect } from "effect"
+ *
+ * export const login = Effect.gen(function*() {
+ *   const client = yield* TokenClient.make("cli", { issuer: "https://login.example.com", clientId: "cli" })
+ *   const { tokens, userCode, verificationUri } = yield* DeviceFlow.start(client, { scope: "openid offline_access" })
+ *   yield* Console.log(`Open ${verificationUri} and enter ${userCode}`)
+ *   return yield* tokens
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const start = (
+  client: TokenClient,
+  parameters: TokenRequestParameters = {},
+  options: Pick<RequestOptions, "dpop"> = {}
+): Effect.Effect<DeviceLogin, ExchangeError | TokenRequestInvalid, TokenEndpoint> =>
+  Effect.gen(function*() {
+    const endpoint = yield* TokenEndpoint
+    const began = yield* Clock.currentTimeMillis
+    const { deviceCode, expiresIn, interval, userCode, verificationUri, verificationUriComplete } = yield* endpoint
+      .authorizeDevice(client, parameters)
+    const end = began + Duration.toMillis(expiresIn)
+    // Scope and resource were said when it began.
+    const { assertion, context, parameters: extra } = parameters
+
+    const ask = (interval: Duration.Duration, wait: Duration.Duration): DeviceLogin["tokens"] =>
+      Effect.gen(function*() {
+        const now = yield* Clock.currentTimeMillis
+        if (now + Duration.toMillis(wait) >= end) {
+          yield* Effect.sleep(Duration.millis(Math.max(0, end - now)))
+          return yield* new DeviceLoginExpired({ clientName: client.name })
+        }
+        yield* Effect.sleep(wait)
+        const grant = TokenGrant.deviceCode(deviceCode)
+        return yield* Effect.catchAll(
+          endpoint.request(client, grant, { assertion, context, parameters: extra }, { ...options, retries: 0 }),
+          (error) => {
+            const later = next(error, interval)
+            if (later === undefined) return Effect.fail(error)
+            return ask(later, Duration.max(later, error.retryAfter ?? Duration.zero))
+          }
+        )
+      })
+
+    return {
+      userCode,
+      verificationUri,
+      verificationUriComplete,
+      expiresAt: DateTime.unsafeMake(Math.min(end, 8.64e15)),
+      tokens: ask(interval, interval)
+    }
+  })
