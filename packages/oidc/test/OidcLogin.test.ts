@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import { start } from "./support/app.ts"
-import { UserAgent } from "./support/userAgent.ts"
 
 describe("a login at a real provider", () => {
   it.scopedLive("signs in, gives the user's token, and signs out", () =>
