@@ -16,7 +16,9 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import { CurrentUser, ofSession } from "./CurrentUser.ts"
+import { isHandshake } from "./internal/browser/handshake.ts"
 import { NotSignedIn, type SessionEnded } from "./OidcError.ts"
 import { Sessions } from "./Sessions.ts"
 
@@ -28,8 +30,8 @@ import { Sessions } from "./Sessions.ts"
  */
 export class OidcConnections extends Context.Tag("@effect-oauth/oidc/OidcConnections")<OidcConnections, {
   /**
-   * Runs what serves a connection with the `CurrentUser` of whoever opens it. A page of another site is answered with 403, and
-   * 503 comes while the store of sessions does not answer.
+   * Runs what serves a connection with the `CurrentUser` of whoever opens it. A page of another site is answered with 403, what
+   * is no handshake of a WebSocket with 426, and 503 comes while the store of sessions does not answer.
    */
   readonly open: <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, Exclude<R, CurrentUser>>
   /**
@@ -44,6 +46,11 @@ const header = "x-effect-oauth-connection"
 
 const refused = (status: number) => Effect.succeed(HttpServerResponse.empty({ status }))
 
+const wanted = { "upgrade": "websocket", "sec-websocket-version": "13" }
+
+/** A program that asked for an upgrade now would break off, or wait for a WebSocket that never comes. */
+const noConnection = Effect.succeed(HttpServerResponse.empty({ status: 426, headers: wanted }))
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -54,34 +61,42 @@ export const make: Effect.Effect<OidcConnections["Type"], never, Sessions | Sign
   const log = yield* OAuthLogging.make
   const users = new Map<string, CurrentUser["Type"]>()
 
-  const serve = <E, R>(app: HttpApp.Default<E, R>, user: CurrentUser["Type"]) => {
-    const name = signer.random(32)
-    users.set(name, user)
-    return app.pipe(
-      Effect.provideService(CurrentUser, user),
-      Effect.updateService(
-        HttpServerRequest.HttpServerRequest,
-        (request) => request.modify({ headers: Headers.set(request.headers, header, name) })
-      ),
-      Effect.ensuring(Effect.sync(() => users.delete(name)))
+  const named = (user: CurrentUser["Type"]) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const name = signer.random(32)
+        users.set(name, user)
+        return name
+      }),
+      (name) => Effect.sync(() => users.delete(name))
     )
-  }
+
+  const serve = <E, R>(app: HttpApp.Default<E, R>, user: CurrentUser["Type"]) =>
+    Effect.scopedWith((scope) =>
+      Effect.flatMap(Scope.extend(named(user), scope), (name) =>
+        app.pipe(
+          Effect.updateService(
+            HttpServerRequest.HttpServerRequest,
+            (request) => request.modify({ headers: Headers.set(request.headers, header, name) })
+          ),
+          Effect.provideService(CurrentUser, user),
+          Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, header])
+        ))
+    )
 
   return {
-    open: <E, R>(app: HttpApp.Default<E, R>) =>
-      Effect.flatMap(
-        HttpServerRequest.HttpServerRequest,
-        (request) =>
-          request.headers.origin === sessions.publicUrl.origin
-            ? Effect.matchEffect(sessions.connect, {
-              onFailure: ({ _tag, message }) =>
-                _tag === "SessionsInvalid"
-                  ? Effect.zipRight(log.warning(undefined, message), refused(501))
-                  : refused(503),
-              onSuccess: (session) => serve(app, ofSession(session))
-            })
-            : refused(403)
-      ) as HttpApp.Default<E, Exclude<R, CurrentUser>>,
+    open: (app) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+        if (!isHandshake(request)) return noConnection
+        if (request.headers.origin !== sessions.publicUrl.origin) return refused(403)
+        return Effect.matchEffect(sessions.connect, {
+          onFailure: ({ _tag, message }) =>
+            _tag === "SessionsInvalid"
+              ? Effect.zipRight(log.warning(undefined, message), refused(501))
+              : refused(503),
+          onSuccess: (session) => serve(app, ofSession(session))
+        })
+      }),
     userOf: (headers) =>
       Effect.suspend(() => {
         const user = users.get(headers[header] ?? "")
