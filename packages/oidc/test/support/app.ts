@@ -64,8 +64,12 @@ export interface Options<P = never> {
   readonly routes?: Readonly<Record<`/${string}`, Handler>> | undefined
   readonly server?: Partial<Parameters<typeof startServer>[0]> | undefined
   readonly registration?: Readonly<Record<string, unknown>> | undefined
+  /** Routes with middleware of their own. */
+  readonly layer?:
+    | Layer.Layer<never, never, HttpLayerRouter.HttpRouter | Oidc.Services | OidcClients.OidcClients>
+    | undefined
   /** Services in place of the built-in ones. */
-  readonly provide?: Layer.Layer<P> | undefined
+  readonly provide?: Layer.Layer<P, unknown> | undefined
 }
 
 export const secret = "a-secret-of-the-app"
@@ -103,7 +107,7 @@ export const start = <P = never>(options: Options<P> = {}) =>
         }
       }
     )
-    const given: Layer.Layer<P> | Layer.Layer<never> = options.provide ?? Layer.empty
+    const given: Layer.Layer<P, unknown> | Layer.Layer<never> = options.provide ?? Layer.empty
     const services = Oidc.layer({ publicUrl: url, ...options.sessions }).pipe(
       Layer.provideMerge(NodeOAuth.layer),
       Layer.provideMerge(clients),
@@ -119,7 +123,7 @@ export const start = <P = never>(options: Options<P> = {}) =>
         }
       })
     ).pipe(Layer.provide(OidcSession.layer))
-    const app = HttpLayerRouter.serve(Layer.merge(routes, OidcRoutes.layer()), {
+    const app = HttpLayerRouter.serve(Layer.mergeAll(routes, OidcRoutes.layer(), options.layer ?? Layer.empty), {
       disableLogger: true,
       disableListenLog: true
     })
