@@ -10,10 +10,12 @@ const key = /^[A-Za-z0-9+/]{22}==$/
 
 const token = /^[!#$%&'*+.^_`|~\w-]+$/
 
-/** Names, none of them twice. */
+const ascii = /^[\t\x20-\x7e]*$/
+
+/** Names, none of them twice. In ASCII, `trim` takes off what HTTP takes for space. */
 const areProtocols = (header: string): boolean => {
   const names = header.split(",").map((name) => name.trim())
-  return names.every((name) => token.test(name)) && new Set(names).size === names.length
+  return ascii.test(header) && names.every((name) => token.test(name)) && new Set(names).size === names.length
 }
 
 /**
