@@ -16,6 +16,7 @@ import { principalOf, type Session } from "./Session.ts"
  * - `principal`: who is signed in, as far as the session knows now.
  * - `session`: where their tokens are.
  *
+ * @effect-leakable-service
  * @since 0.1.0
  * @category tags
  */

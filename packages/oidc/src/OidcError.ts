@@ -80,12 +80,21 @@ export class RefreshTokenMissing
  * - `SubjectChanged`: a refresh came back with the ID token of somebody else.
  * - `Provider`: the server ended it, by back-channel or front-channel logout.
  * - `Expired`: its time was over.
+ * - `Replaced`: the user has signed in anew in the same browser, which has another session since.
  * - `Elsewhere`: another process ended it.
  *
  * @since 0.1.0
  * @category models
  */
-export const EndReason = Schema.Literal("SignedOut", "Refused", "SubjectChanged", "Provider", "Expired", "Elsewhere")
+export const EndReason = Schema.Literal(
+  "SignedOut",
+  "Refused",
+  "SubjectChanged",
+  "Provider",
+  "Expired",
+  "Replaced",
+  "Elsewhere"
+)
 
 /**
  * @since 0.1.0
@@ -99,6 +108,7 @@ const endings: Record<EndReason, string> = {
   SubjectChanged: "a refresh came back with the identity of another user",
   Provider: "the server has ended it",
   Expired: "its time is over",
+  Replaced: "the user has signed in anew",
   Elsewhere: "it was ended by another process"
 }
 

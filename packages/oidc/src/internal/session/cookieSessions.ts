@@ -156,7 +156,7 @@ export const make = (settings: Settings): CookieSessions => {
         const before = this.#cookie
         this.#cookie = cookie
         this.#isNews = true
-        if (before !== undefined) yield* this.#forget(before, "Elsewhere")
+        if (before !== undefined) yield* this.#forget(before, "Replaced")
       })
     }
 

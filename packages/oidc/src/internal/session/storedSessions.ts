@@ -141,7 +141,7 @@ export const make = (settings: Settings): StoredSessions => {
         this.key = key
         this.#kept = { content, version: version.value }
         yield* remember(this.cookies, id, content)
-        if (before !== undefined) yield* endings.ending(before, "Elsewhere", store.remove(before))
+        if (before !== undefined) yield* endings.ending(before, "Replaced", store.remove(before))
       })
     }
 

@@ -5,8 +5,8 @@ import { randomBytes } from "node:crypto"
 import { fileURLToPath } from "node:url"
 import * as AuthorizationServer from "../../../../../examples/servers/authorizationServer.ts"
 import { freePort } from "../../../../../examples/servers/freePort.ts"
+import { type Page, UserAgent } from "../../../../../examples/servers/userAgent.ts"
 import * as FaultProxy from "../../../../platform-node/test/faults/support/faultProxy.ts"
-import { type Page, UserAgent } from "../../support/userAgent.ts"
 import type { Settings } from "./settings.ts"
 
 export class NoAnswer extends Data.TaggedError("NoAnswer")<{ readonly message: string }> {}
