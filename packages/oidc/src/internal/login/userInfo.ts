@@ -10,6 +10,7 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
@@ -28,15 +29,17 @@ export interface UserInfo {
   (client: OidcClient, token: AccessToken, sub: string): Effect.Effect<Claims, UserInfoInvalid | DiscoveryError>
 }
 
+/** The body as text; fails with `tooLarge` as soon as more than `limit` bytes have come. */
 const read = (
   response: HttpClientResponse.HttpClientResponse,
-  limit: number
-): Effect.Effect<string | undefined, unknown> => {
+  limit: number,
+  tooLarge: UserInfoInvalid
+) => {
   const decoder = new TextDecoder()
   let size = 0
   return Stream.runFoldEffect(response.stream, "", (text, chunk) => {
     size += chunk.byteLength
-    return size > limit ? Effect.fail("too large") : Effect.succeed(text + decoder.decode(chunk, { stream: true }))
+    return size > limit ? Effect.fail(tooLarge) : Effect.succeed(text + decoder.decode(chunk, { stream: true }))
   })
 }
 
@@ -70,13 +73,19 @@ export const make = (services: {
     const request = HttpClientRequest.get(url).pipe(HttpClientRequest.accept("application/json, application/jwt"))
     return withToken.execute(request).pipe(
       Effect.flatMap((response) =>
-        Effect.map(read(response, maxResponseSize), (body) => ({
-          status: response.status,
-          isSigned: /^application\/jwt\b/i.test(response.headers["content-type"] ?? ""),
-          body: body ?? ""
-        }))
+        Effect.map(
+          read(response, maxResponseSize, invalid(`it is larger than ${maxResponseSize} bytes`, false)),
+          (body) => ({
+            status: response.status,
+            isSigned: /^application\/jwt\b/i.test(response.headers["content-type"] ?? ""),
+            body
+          })
+        )
       ),
-      Effect.catchAllCause(() => Effect.fail(invalid("it could not be asked for", true))),
+      Effect.catchAllCause((cause) => {
+        const error = Option.getOrUndefined(Cause.failureOption(cause))
+        return Effect.fail(error instanceof UserInfoInvalid ? error : invalid("it could not be asked for", true))
+      }),
       Effect.timeoutFail({ duration: timeout, onTimeout: () => invalid("it did not come in time", true) }),
       Effect.filterOrFail(
         ({ status }) => status === 200,
