@@ -172,12 +172,12 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
         const problem = logoutProblem(payload, { issuer: client.issuer, clientId, clockTolerance }, now)
         if (problem !== undefined) return yield* refused(problem.reason, problem.problem)
         const { issuer, jti, sid, sub, usableUntil } = readLogout(payload)
-        const remembered = Duration.seconds(usableUntil - now + clockTolerance)
-        if (!(yield* replays.isFirst(`${issuer}\n${jti}`, remembered))) {
-          return yield* refused("jti", "it was used before")
-        }
+        const name = `${issuer}\n${jti}`
+        if (yield* replays.wasUsed(name)) return yield* refused("jti", "it was used before")
         if (sid !== undefined) yield* sessions.endAt(issuer, { sid })
         else if (sub !== undefined) yield* sessions.endAt(issuer, { sub })
+        // Only now: what could not be carried out is sent again. Its last second counts too.
+        yield* replays.remember(name, Duration.seconds(usableUntil - now + clockTolerance + 1))
       }),
 
     frontchannel: (parameters) =>

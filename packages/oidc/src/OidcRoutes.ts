@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
@@ -110,6 +111,16 @@ const formOf = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<URL
     Effect.catchAllCause(() => Effect.succeed(new URLSearchParams()))
   )
 
+type LogoutError = Effect.Effect.Error<ReturnType<OidcLogout["Type"]["backchannel"]>>
+
+/** Anybody can bring these about, with any browser. */
+const ordinary: ReadonlySet<PageError["_tag"]> = new Set([
+  "LoginAnswerInvalid",
+  "LoginRefused",
+  "CrossSiteRequest",
+  "OidcClientNotFound"
+])
+
 type Handler<R> = Effect.Effect<Response, never, R | HttpServerRequest.HttpServerRequest>
 
 const make = (options: Options) =>
@@ -121,24 +132,30 @@ const make = (options: Options) =>
     const paths: Paths = { ...defaults, ...options.paths }
     const pages: Pages = { ...builtIn, ...options.pages }
 
-    const failed = (error: PageError): Response => pages.error(error)
+    const log = yield* OAuthLogging.make
+
+    const failed = (error: PageError): Effect.Effect<Response> => {
+      const clientName = "clientName" in error ? error.clientName : undefined
+      const level = ordinary.has(error._tag) ? log.info : log.warning
+      return Effect.map(level(clientName, error.message), () => pages.error(error))
+    }
 
     const start: Handler<CurrentUser> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
       const parameters = parametersOf(request)
       return login.start({
         client: parameters.get("client") ?? undefined,
         returnTo: parameters.get("returnTo") ?? undefined
-      }).pipe(Effect.match({ onFailure: failed, onSuccess: goTo }))
+      }).pipe(Effect.matchEffect({ onFailure: failed, onSuccess: (address) => Effect.succeed(goTo(address)) }))
     })
 
     const finish = (parameters: URLSearchParams) =>
       Effect.flatMap(CurrentUser, (user) =>
-        Effect.match(login.callback(parameters), {
-          onSuccess: ({ returnTo }) => goTo(returnTo),
+        Effect.matchEffect(login.callback(parameters), {
+          onSuccess: ({ returnTo }) => Effect.succeed(goTo(returnTo)),
           // Who goes back to the callback in the browser's history is signed in already.
           onFailure: (error) =>
             error._tag === "LoginAnswerInvalid" && error.reason === "state" && Option.isSome(user.principal)
-              ? goTo("/")
+              ? Effect.succeed(goTo("/"))
               : failed(error)
         }))
 
@@ -154,21 +171,32 @@ const make = (options: Options) =>
 
     const signOut: Handler<CurrentUser> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
       const problem = crossSiteProblem(request, sessions.publicUrl.origin)
-      if (problem !== undefined) return Effect.succeed(failed(new CrossSiteRequest({ problem })))
-      return Effect.match(logout.signOut(), {
+      if (problem !== undefined) return failed(new CrossSiteRequest({ problem }))
+      return Effect.matchEffect(logout.signOut(), {
         onFailure: failed,
-        onSuccess: (address) => goTo(Option.getOrElse(address, () => "/"))
+        onSuccess: (address) => Effect.succeed(goTo(Option.getOrElse(address, () => "/")))
       })
     })
 
+    /** A provider sends it again if it can be carried out later. */
+    const notLoggedOut = (error: LogoutError) =>
+      Effect.as(
+        log.warning(undefined, `a provider's logout was not carried out: ${error.message}`),
+        HttpServerResponse.unsafeJson({
+          error: "invalid_request",
+          error_description: error._tag === "LogoutTokenInvalid" ? error.message : "the logout failed: send it again"
+        }, { status: 400 })
+      )
+
     const backchannel: Handler<never> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      Effect.flatMap(formOf(request), (form) =>
-        Effect.match(logout.backchannel(Redacted.make(form.get("logout_token") ?? "")), {
-          onFailure: ({ message }) =>
-            HttpServerResponse.unsafeJson({ error: "invalid_request", error_description: message }, { status: 400 }),
+      Effect.flatMap(formOf(request), (form) => {
+        const [token = "", ...others] = form.getAll("logout_token")
+        return Effect.matchEffect(logout.backchannel(Redacted.make(others.length === 0 ? token : "")), {
+          onFailure: notLoggedOut,
           onSuccess: () =>
-            HttpServerResponse.empty({ status: 200 })
-        })))
+            Effect.succeed(HttpServerResponse.empty({ status: 200 }))
+        })
+      }))
 
     const frontchannel: Handler<never> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
       Effect.match(logout.frontchannel(parametersOf(request)), {

@@ -11,37 +11,41 @@ import { SessionStoreError } from "../../OidcError.ts"
 
 /** @internal */
 export interface Replays {
-  readonly isFirst: (name: string, lifetime: Duration.Duration) => Effect.Effect<boolean, SessionStoreError>
+  readonly wasUsed: (name: string) => Effect.Effect<boolean, SessionStoreError>
+  readonly remember: (name: string, lifetime: Duration.Duration) => Effect.Effect<void, SessionStoreError>
 }
 
 const capacity = 10_000
 
+const inMemory = (): Replays => {
+  const taken = new Map<string, number>()
+  return {
+    wasUsed: (hash) => Effect.map(Clock.currentTimeMillis, (now) => (taken.get(hash) ?? 0) > now),
+    remember: (hash, lifetime) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        for (const [other, until] of taken) if (until <= now) taken.delete(other)
+        const [oldest] = taken.keys()
+        if (taken.size >= capacity && oldest !== undefined) taken.delete(oldest)
+        taken.set(hash, now + Duration.toMillis(lifetime))
+      })
+  }
+}
+
+const inStore = (store: TokenStore["Type"]): Replays => {
+  const failed = Effect.mapError(({ problem, store }: { readonly problem: string; readonly store: string }) =>
+    new SessionStoreError({ operation: "remember logout", problem: `${store}: ${problem}` })
+  )
+  return {
+    wasUsed: (hash) => failed(Effect.map(store.get(`logout:${hash}`), Option.isSome)),
+    remember: (hash, lifetime) => Effect.asVoid(failed(store.set(`logout:${hash}`, "1", { timeToLive: lifetime })))
+  }
+}
+
 /** @internal */
 export const make = (signer: Signer["Type"], store: Option.Option<TokenStore["Type"]>): Replays => {
-  const taken = new Map<string, number>()
-
-  const here = (hash: string, lifetime: Duration.Duration) =>
-    Effect.map(Clock.currentTimeMillis, (now) => {
-      for (const [other, until] of taken) if (until <= now) taken.delete(other)
-      if (taken.has(hash)) return false
-      const [oldest] = taken.keys()
-      if (taken.size >= capacity && oldest !== undefined) taken.delete(oldest)
-      taken.set(hash, now + Duration.toMillis(lifetime))
-      return true
-    })
-
+  const { remember, wasUsed } = Option.match(store, { onNone: inMemory, onSome: inStore })
   return {
-    isFirst: (name, lifetime) =>
-      Effect.flatMap(signer.sha256(name), (hash) =>
-        Option.match(store, {
-          onNone: () => here(hash, lifetime),
-          onSome: (store) =>
-            store.set(`logout:${hash}`, "1", { ifVersion: null, timeToLive: lifetime }).pipe(
-              Effect.map(Option.isSome),
-              Effect.mapError(({ problem, store }) =>
-                new SessionStoreError({ operation: "remember logout", problem: `${store}: ${problem}` })
-              )
-            )
-        }))
+    wasUsed: (name) => Effect.flatMap(signer.sha256(name), wasUsed),
+    remember: (name, lifetime) => Effect.flatMap(signer.sha256(name), (hash) => remember(hash, lifetime))
   }
 }
