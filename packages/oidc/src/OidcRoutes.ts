@@ -220,7 +220,7 @@ const make = (options: Options) =>
     return {
       paths,
       callbackPaths: [...callbackPaths] as ReadonlyArray<HttpLayerRouter.PathInput>,
-      areStored: sessions.areStored,
+      sessions,
       handlers: {
         start,
         answered,
@@ -234,9 +234,26 @@ const make = (options: Options) =>
     }
   })
 
-/** Code, state and tokens are in the addresses of these routes: neither the log nor a span of the platform shows them. */
+/** As the router reads it: neither case, nor escapes, nor further slashes make it another path. */
+const plainPath = (address: string): string => {
+  const path = address.split(/[?#]/, 1)[0] ?? ""
+  const decoded = path.replace(
+    /%[0-7][0-9a-f]/gi,
+    (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16))
+  )
+  return decoded.toLowerCase().replace(/\/{2,}/g, "/").replace(/\/$/, "")
+}
+
+/**
+ * Code, state and tokens are in the addresses of these routes: neither the log nor a span of the platform shows them. The
+ * routes may be mounted below a prefix, which nobody tells them.
+ */
 const unobserved = (paths: ReadonlyArray<string>) => {
-  const isOurs = ({ url }: HttpServerRequest.HttpServerRequest): boolean => paths.includes(url.split("?", 1)[0] ?? "")
+  const endings = paths.map(plainPath)
+  const isOurs = ({ url }: HttpServerRequest.HttpServerRequest): boolean => {
+    const path = plainPath(url)
+    return endings.some((ending) => path.endsWith(ending))
+  }
   return Layer.scopedDiscard(
     Effect.locallyScopedWith(
       HttpMiddleware.currentTracerDisabledWhen,
@@ -255,10 +272,12 @@ const unobserved = (paths: ReadonlyArray<string>) => {
 export const layer = (
   options: Options = {}
 ): Layer.Layer<never, never, HttpLayerRouter.HttpRouter | OidcLogin | OidcLogout | Sessions | OidcClients> =>
-  Layer.unwrapEffect(Effect.map(make(options), ({ areStored, callbackPaths, handlers, paths }) => {
+  Layer.unwrapEffect(Effect.map(make(options), ({ callbackPaths, handlers, paths, sessions }) => {
     const quiet = <E, R>(handler: Effect.Effect<Response, E, R>) =>
       HttpMiddleware.withLoggerDisabled(Effect.map(handler, guarded))
-    const page = <E, R>(handler: Effect.Effect<Response, E, R>) => quiet(Effect.map(handler, unframed))
+    // Within, so that a session that cannot be opened is as quiet as the rest.
+    const page = (handler: Handler<CurrentUser>) =>
+      quiet(Effect.map(Effect.provideService(OidcSession.middleware(handler), Sessions, sessions), unframed))
     const ours = HttpLayerRouter.addAll([
       HttpLayerRouter.route("GET", paths.login, page(handlers.start)),
       ...callbackPaths.flatMap((path) => [
@@ -268,10 +287,10 @@ export const layer = (
       HttpLayerRouter.route("GET", paths.logout, page(handlers.askToSignOut)),
       HttpLayerRouter.route("POST", paths.logout, page(handlers.signOut)),
       HttpLayerRouter.route("GET", paths.me, page(handlers.me))
-    ]).pipe(Layer.provide(OidcSession.layer))
+    ])
     // A cookie cannot be ended from elsewhere.
     const theirs = HttpLayerRouter.addAll(
-      areStored
+      sessions.areStored
         ? [
           HttpLayerRouter.route("POST", paths.backchannelLogout, quiet(handlers.backchannel)),
           HttpLayerRouter.route("GET", paths.frontchannelLogout, quiet(handlers.frontchannel))
