@@ -44,8 +44,10 @@ export interface Options<P = never, Q = never> {
   readonly store?: TokenStore.TokenStore["Type"] | undefined
   /** Optional services, or some in place of the built-in ones. */
   readonly provide?: Layer.Layer<P> | undefined
-  /** Stands on what everything else stands on. */
-  readonly inside?: ((url: string) => Layer.Layer<Q>) | undefined
+  /** The same, of what needs the registrations. */
+  readonly over?:
+    | ((registrations: NonNullable<Options["registrations"]>) => Layer.Layer<Q, OAuthError.TokenClientInvalid>)
+    | undefined
   readonly routes?: Readonly<Record<`/${string}`, Handler>> | undefined
   readonly oidcRoutes?: OidcRoutes.Options | undefined
   /** The pages of the library, not those that keep the error. */
@@ -159,12 +161,11 @@ export const serve = <P = never, Q = never>(options: Options<P, Q>) =>
       Layer.provideMerge(Layer.succeed(TokenStore.TokenStore, store))
     )
     const given: Layer.Layer<P> | Layer.Layer<never> = options.provide ?? Layer.empty
-    const inside: Layer.Layer<Q> | Layer.Layer<never> = options.inside?.(url) ?? Layer.empty
     const clients = options.registrations ?? OidcClients.layer(options.clients ?? {})
+    const over: Layer.Layer<Q, OAuthError.TokenClientInvalid> | Layer.Layer<never> = options.over?.(clients) ?? Layer.empty
     const services = Oidc.layer({ publicUrl: url, ...options.sessions }).pipe(
-      Layer.provideMerge(given),
       Layer.provideMerge(NodeOAuth.layer),
-      Layer.provideMerge(inside),
+      Layer.provideMerge(Layer.merge(given, over)),
       Layer.provideMerge(clients),
       Layer.provideMerge(stored),
       Layer.provideMerge(encryption)
