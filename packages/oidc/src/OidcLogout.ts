@@ -14,6 +14,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -38,8 +39,9 @@ import { UserTokenStore } from "./UserTokenStore.ts"
 export class OidcLogout extends Context.Tag("@effect-oauth/oidc/OidcLogout")<OidcLogout, {
   /**
    * Signs the user out: of one client, else of all. Refresh tokens are revoked as the client's `revokeOnSignOut` says, for 5
-   * seconds at most, and a failure does not stop it; the session ends in every process. The address, if there is one, is
-   * where the browser has to go so that the user is signed out at the provider too; it holds the ID token.
+   * seconds at most, and a failure does not stop it; the session ends in every process. Once begun, it goes on to its end.
+   * The address, if there is one, is where the browser has to go so that the user is signed out at the provider too; it
+   * holds the ID token.
    */
   readonly signOut: (
     options?: { readonly client?: string | undefined }
@@ -83,11 +85,13 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
   const signIns = SignIns.make(store, hooks, log)
   const replays = Replays.make(yield* Signer, yield* Effect.serviceOption(TokenStore))
 
+  /** Nobody who signs out waits longer than this for a provider. */
+  const inTime = Effect.timeout("5 seconds")
+
   const revoked = (client: OidcClient, session: Session) =>
     client.revokeOnSignOut === "nothing"
       ? Effect.void
-      : manager.revoke({ session, client: client.name, token: client.revokeOnSignOut }).pipe(
-        Effect.timeout("5 seconds"),
+      : inTime(manager.revoke({ session, client: client.name, token: client.revokeOnSignOut })).pipe(
         Effect.catchAll((error) =>
           log.warning(client.name, `the tokens of a user who signs out could not be revoked: ${error.message}`)
         )
@@ -106,7 +110,7 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
 
   /** Where the provider signs the user out (RP-Initiated Logout 1.0 section 2). */
   const addressAt = (client: OidcClient, idToken: Redacted.Redacted<string> | undefined) =>
-    Effect.map(Effect.option(server.metadata(client.login)), (metadata) => {
+    Effect.map(Effect.option(inTime(server.metadata(client.login))), (metadata) => {
       const endpoint = Option.getOrUndefined(metadata)?.endSessionEndpoint
       if (endpoint === undefined) return Option.none()
       const url = new URL(endpoint)
@@ -116,17 +120,23 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
       return Option.some(url)
     })
 
-  const signOutOf = (session: Session, clientName: string) =>
+  /** What the provider has to do with it: revokes, and says where the browser has to go. */
+  const takenLeave = (session: Session, clientName: string) =>
     Effect.gen(function*() {
       const client = yield* Effect.option(clients.get(clientName))
       const kept = yield* Effect.option(Effect.flatten(store.get(session, clientName)))
       yield* told(session, clientName)
-      if (Option.isSome(client)) yield* revoked(client.value, session)
-      yield* signIns.end(session, clientName, "SignedOut")
-      return yield* Option.match(client, {
-        onNone: () => Effect.succeedNone,
-        onSome: (client) => addressAt(client, Option.getOrUndefined(kept)?.tokens.idToken)
-      })
+      if (Option.isNone(client)) return Option.none()
+      const address = addressAt(client.value, Option.getOrUndefined(kept)?.tokens.idToken)
+      const [, goTo] = yield* Effect.all([revoked(client.value, session), address], { concurrency: "unbounded" })
+      return goTo
+    })
+
+  const signOutOf = (session: Session, names: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const addresses = yield* Effect.forEach(names, (name) => takenLeave(session, name), { concurrency: "unbounded" })
+      yield* Effect.forEach(names, (name) => signIns.end(session, name, "SignedOut"))
+      return addresses.at(-1) ?? Option.none()
     })
 
   const readUnverified = (logoutToken: Redacted.Redacted<string>) => {
@@ -150,8 +160,8 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
             Number(one === content.primary) - Number(other === content.primary)
           )
           const chosen = options.client === undefined ? all : all.filter((name) => name === options.client)
-          const addresses = yield* Effect.forEach(chosen, (name) => signOutOf(session, name))
-          return addresses.at(-1) ?? Option.none()
+          // To its end, also if the browser does not wait for it.
+          return yield* Effect.flatMap(Effect.forkDaemon(signOutOf(session, chosen)), Fiber.join)
         })),
 
     backchannel: (logoutToken) =>

@@ -47,7 +47,9 @@ describe("a login at a real provider", () => {
         const { app, browser } = yield* start({
           client: { pushedAuthorization },
           server: {
-            configuration: { features: { pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true } } }
+            configuration: {
+              features: { pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true } }
+            }
           }
         })
         yield* signIn(app, browser)
@@ -144,7 +146,11 @@ describe("a login at a real provider", () => {
       const { app, browser } = yield* start()
       yield* signIn(app, browser)
       assert.strictEqual((yield* everybody(app, browser)).web?.claims.acr, "urn:example:pwd")
-      const query = new URLSearchParams({ acr_values: "urn:example:mfa", max_age: "300", returnTo: "/everybody?at=home" })
+      const query = new URLSearchParams({
+        acr_values: "urn:example:mfa",
+        max_age: "300",
+        returnTo: "/everybody?at=home"
+      })
       const page = yield* Effect.promise(() => browser.signIn(`${app.url}/step-up?${query}`, "alice"))
       assert.strictEqual(page.url, `${app.url}/everybody?at=home`)
       const { web } = yield* everybody(app, browser)

@@ -42,7 +42,7 @@ describe("signing out", () => {
       const address = new URL(page.headers.get("location") ?? "")
       assert.strictEqual(address.origin + address.pathname, `${provider.issuer}/end`)
       assert.deepStrictEqual(Object.fromEntries(address.searchParams), {
-        id_token_hint: idToken,
+        id_token_hint: String(idToken),
         client_id: "web",
         post_logout_redirect_uri: `${app.url}/goodbye?a=1`
       })
@@ -102,7 +102,9 @@ describe("signing out", () => {
         yield* login(app, browser)
         yield* post(browser, `${app.url}/auth/logout`)
         yield* isNobody(app, browser)
-        const told = app.lines.filter((line) => line.includes("could not be revoked") || line.includes("nothing is revoked"))
+        const told = app.lines.filter((line) =>
+          line.includes("could not be revoked") || line.includes("nothing is revoked")
+        )
         assert.strictEqual(told.length, 1)
         assert.include(told[0], what === "is not there" ? "level=DEBUG" : "level=WARN")
       }))
@@ -176,7 +178,10 @@ describe("a back-channel logout", () => {
 
   const tell = (app: WebApp.WebApp, token: string) =>
     Effect.promise(() =>
-      fetch(`${app.url}/auth/backchannel-logout`, { method: "POST", body: new URLSearchParams({ logout_token: token }) })
+      fetch(`${app.url}/auth/backchannel-logout`, {
+        method: "POST",
+        body: new URLSearchParams({ logout_token: token })
+      })
         .then(({ status }) => status)
     )
 

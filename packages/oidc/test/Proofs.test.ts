@@ -1,7 +1,7 @@
 import { AuthorizationServer, ClientAssertions, DPoPNonceStore } from "@effect-oauth/core"
 import { OidcClients } from "@effect-oauth/oidc"
-import { assert, describe, it } from "@effect/vitest"
 import { FetchHttpClient } from "@effect/platform"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
 import * as jose from "jose"
 import { randomUUID } from "node:crypto"
@@ -47,9 +47,10 @@ describe("a client without a secret", () => {
       const second = yield* tokenOf(app, browser, "?force")
       assert.isString(second.accessToken)
       assert.notStrictEqual(second.accessToken, first.accessToken)
-      assert.isString((yield* Effect.map(Attack.go(browser, `${app.url}/machine?client=web`), ({ body }) =>
-        JSON.parse(body)
-      )).accessToken)
+      assert.isString(
+        (yield* Effect.map(Attack.go(browser, `${app.url}/machine?client=web`), ({ body }) => JSON.parse(body)))
+          .accessToken
+      )
       areProved(exchanges(server, "/token"), 3)
       yield* Attack.go(browser, `${app.url}/sign-out`)
       areProved(exchanges(server, "/token/revocation"), 1)

@@ -3,7 +3,10 @@ import type { OidcClient } from "@effect-oauth/oidc"
 import { Effect, Redacted } from "effect"
 import * as jose from "jose"
 import type { ClientMetadata } from "oidc-provider"
-import { type Options as ServerOptions, start as startServer } from "../../../../examples/servers/authorizationServer.ts"
+import {
+  type Options as ServerOptions,
+  start as startServer
+} from "../../../../examples/servers/authorizationServer.ts"
 import { freePort } from "../../../../examples/servers/freePort.ts"
 import { clientSecret } from "./attack.ts"
 import { UserAgent } from "./userAgent.ts"

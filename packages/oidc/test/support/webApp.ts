@@ -162,7 +162,8 @@ export const serve = <P = never, Q = never>(options: Options<P, Q>) =>
     )
     const given: Layer.Layer<P> | Layer.Layer<never> = options.provide ?? Layer.empty
     const clients = options.registrations ?? OidcClients.layer(options.clients ?? {})
-    const over: Layer.Layer<Q, OAuthError.TokenClientInvalid> | Layer.Layer<never> = options.over?.(clients) ?? Layer.empty
+    const over: Layer.Layer<Q, OAuthError.TokenClientInvalid> | Layer.Layer<never> = options.over?.(clients) ??
+      Layer.empty
     const services = Oidc.layer({ publicUrl: url, ...options.sessions }).pipe(
       Layer.provideMerge(NodeOAuth.layer),
       Layer.provideMerge(Layer.merge(given, over)),
