@@ -61,7 +61,12 @@ export interface OidcClientOptions extends Pick<TokenClient.TokenClientOptions, 
    * Sign the login's parameters (RFC 9101): `true` with the key of `private_key_jwt`, or with a private JWK. Default false.
    */
   readonly signedRequest?: TokenClient.TokenClientOptions["dpop"]
-  /** Default `query`. With `form_post` the server's answer comes by POST, and the login's cookie is `SameSite=None`. */
+  /**
+   * Default `query`. With `form_post` the server's answer comes by POST from a page of the server's. Browsers send it with
+   * cookies only that are `SameSite=None`, as the login's cookie is then: over `https:` alone, and where third parties'
+   * cookies are not blocked. The session's cookie stays `SameSite=Lax` and is not sent, so such a login always begins a
+   * session of its own: who had signed in with other clients in this browser has to do so again.
+   */
   readonly responseMode?: "query" | "form_post" | undefined
   /** The user is to be authenticated in one of these ways, in the order of preference; refused otherwise. */
   readonly acrValues?: string | undefined
@@ -198,7 +203,8 @@ class Fields {
     const value: unknown = this.options[field]
     if (value === undefined) return otherwise
     const path = localPath(value)
-    if (path !== undefined) return path
+    // The callback is a route, in which some characters have a meaning.
+    if (path !== undefined && (field === "postLogoutPath" || /^[^?#:*()]+$/.test(path))) return path
     this.wrong(field, "expected a path of this program, such as /auth/callback")
     return otherwise
   }
@@ -209,7 +215,7 @@ class Fields {
   ): Duration.Duration {
     const value = this.options[field]
     const duration = Duration.decodeUnknown(value ?? otherwise)
-    if (Option.isSome(duration)) return duration.value
+    if (Option.isSome(duration) && Duration.isFinite(duration.value)) return duration.value
     this.wrong(field, `expected a duration such as "60 seconds"`)
     return Duration.zero
   }

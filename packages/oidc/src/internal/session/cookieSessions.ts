@@ -68,11 +68,12 @@ export const make = (settings: Settings): CookieSessions => {
     )
   }
 
-  /** Also those that a browser may have by now although it did not show them. */
+  const shownBy = (browser: Browser): ReadonlyArray<string> =>
+    namesOf(browser.values, browser.nameOf(cookieName)).map((name) => name.slice(browser.nameOf("").length))
+
+  /** Also those that a browser may have although it did not show them: of another response, or not sent from elsewhere. */
   const remove = (browser: Browser): void => {
-    const prefix = browser.nameOf("").length
-    const shown = namesOf(browser.values, browser.nameOf(cookieName)).map((name) => name.slice(prefix))
-    for (const name of shown.length === 0 ? [] : [...shown, cookieName, `${cookieName}.0`]) browser.remove(name)
+    for (const name of [...shownBy(browser), cookieName, `${cookieName}.0`]) browser.remove(name)
   }
 
   class CookieSession implements Session {
@@ -196,7 +197,7 @@ export const make = (settings: Settings): CookieSessions => {
         const now = yield* Clock.currentTimeMillis
         this.#catchUp(now)
         const cookie = this.#cookie
-        if (cookie === undefined) return remove(this.cookies)
+        if (cookie === undefined) return shownBy(this.cookies).length === 0 ? undefined : remove(this.cookies)
         if (!this.#isNews && !isToBeTouched(cookie.content, lifetimes, now)) return
         const content = touched(cookie.content, now)
         const text = yield* Effect.orDie(encode(new Cookie({ ...cookie, content })))
