@@ -295,6 +295,10 @@ const shared = (options: OidcClientOptions): TokenClient.TokenClientOptions => (
 /** @internal Of the token client that is derived from it. */
 export const tokenClientName = (name: string): string => `oidc:${name}`
 
+/** @internal The reverse. */
+export const registrationName = (tokenClientName: string): string | undefined =>
+  tokenClientName.startsWith("oidc:") ? tokenClientName.slice("oidc:".length) : undefined
+
 /** @internal */
 export const parse = (
   name: string,
@@ -310,7 +314,14 @@ export const parse = (
     }
     // The scopes and resources of a login are asked for once, not with each refresh.
     const login = yield* Effect.either(TokenClient.make(name, { ...shared(options), resource: options.resource }))
-    if (Either.isLeft(login)) fields.problems.push(...login.left.problems)
+    // A client of the core may have a token endpoint instead.
+    const hasIssuer = typeof options.issuer === "string"
+    if (!hasIssuer) fields.wrong("issuer", "is needed for a login")
+    if (Either.isLeft(login)) {
+      fields.problems.push(
+        ...login.left.problems.filter(({ field }) => hasIssuer || !/^(?:issuer|tokenEndpoint)$/.test(field))
+      )
+    }
     const machineProblems = yield* Effect.either(
       TokenClient.make(name, { clientId: "x", issuer: "https://x", scope: machine.scope, resource: machine.resource })
     )
@@ -344,7 +355,6 @@ export const parse = (
       onMissingRefreshToken: fields.choice("onMissingRefreshToken"),
       revokeOnSignOut: fields.choice("revokeOnSignOut")
     }
-    if (typeof options.issuer !== "string" && known !== undefined) fields.wrong("issuer", "is needed for a login")
     if (known === undefined || fields.problems.length > 0) return Either.left(fields.problems)
     return Either.right(
       new OidcClient({

@@ -4,13 +4,25 @@
  *
  * @since 0.1.0
  */
-import { type ClientProblem, TokenClientInvalid } from "@effect-oauth/core/OAuthError"
+import {
+  type ClientProblem,
+  TokenClientInvalid,
+  TokenClientNotFound,
+  TokenClientUnavailable
+} from "@effect-oauth/core/OAuthError"
 import * as TokenClients from "@effect-oauth/core/TokenClients"
+import * as Cache from "effect/Cache"
+import * as Cause from "effect/Cause"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Client from "./OidcClient.ts"
 import { OidcClientNotFound } from "./OidcError.ts"
 
@@ -18,7 +30,7 @@ import { OidcClientNotFound } from "./OidcError.ts"
  * @since 0.1.0
  * @category models
  */
-export type LookupError = OidcClientNotFound | TokenClientInvalid
+export type LookupError = OidcClientNotFound | TokenClientInvalid | TokenClientUnavailable
 
 /**
  * @since 0.1.0
@@ -27,8 +39,10 @@ export type LookupError = OidcClientNotFound | TokenClientInvalid
 export class OidcClients extends Context.Tag("@effect-oauth/oidc/OidcClients")<OidcClients, {
   /** The client of this name; without a name, the default one, else the only one. */
   readonly get: (name?: string) => Effect.Effect<Client.OidcClient, LookupError>
-  /** Those that are defined, the ones of resolvers not among them. */
+  /** Those that are defined, and of resolvers those that are kept at the moment. */
   readonly all: Effect.Effect<ReadonlyArray<Client.OidcClient>>
+  /** Where logins may come back to: those of the clients that are defined, and of resolvers. */
+  readonly callbackPaths: Effect.Effect<ReadonlyArray<string>>
 }>() {}
 
 /**
@@ -40,11 +54,15 @@ export class OidcClients extends Context.Tag("@effect-oauth/oidc/OidcClients")<O
  */
 export const tokenClientName: (name: string) => string = Client.tokenClientName
 
-type Resolve = (name: string) => Effect.Effect<Client.OidcClient, LookupError>
+interface Resolver {
+  readonly get: (name: string) => Effect.Effect<Client.OidcClient, LookupError>
+  readonly kept: Effect.Effect<ReadonlyArray<Client.OidcClient>>
+  readonly callbackPaths: ReadonlyArray<string>
+}
 
 class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<Registry, {
   readonly defined: Map<string, Client.OidcClient>
-  readonly resolvers: Set<Resolve>
+  readonly resolvers: Set<Resolver>
 }>() {
   // A constant, so that all Layers of one build share it.
   static readonly layer = Layer.sync(Registry, () => Registry.of({ defined: new Map(), resolvers: new Set() }))
@@ -61,7 +79,7 @@ const viewOver = ({ defined, resolvers }: Registry["Type"]): OidcClients["Type"]
   }
   const resolved = (name: string): Effect.Effect<Client.OidcClient, LookupError> =>
     [...resolvers].reduceRight<Effect.Effect<Client.OidcClient, LookupError>>(
-      (next, resolve) => Effect.catchTag(resolve(name), "OidcClientNotFound", () => next),
+      (next, resolver) => Effect.catchTag(resolver.get(name), "OidcClientNotFound", () => next),
       notFound(name)
     )
   return {
@@ -71,7 +89,16 @@ const viewOver = ({ defined, resolvers }: Registry["Type"]): OidcClients["Type"]
         const client = defined.get(name)
         return client === undefined ? resolved(name) : Effect.succeed(client)
       }),
-    all: Effect.sync(() => [...defined.values()])
+    all: Effect.suspend(() =>
+      Effect.map(
+        Effect.forEach(resolvers, ({ kept }) => kept),
+        (kept) => [...defined.values(), ...kept.flat()]
+      )
+    ),
+    callbackPaths: Effect.sync(() => {
+      const own = [...defined.values()].map(({ callbackPath }) => callbackPath)
+      return [...new Set([...own, ...[...resolvers].flatMap(({ callbackPaths }) => callbackPaths)])]
+    })
   }
 }
 
@@ -182,3 +209,115 @@ export const layerConfig = (
         )
     )
   )
+
+/**
+ * - `timeToLive`: how long a resolved client is kept. Default 5 minutes.
+ * - `capacity`: how many are kept. Default 1,000.
+ * - `callbackPaths`: where their logins come back to; each client's `callbackPath` is one of them. Default
+ *   `/auth/callback`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ResolverOptions {
+  readonly timeToLive?: Duration.DurationInput | undefined
+  readonly capacity?: number | undefined
+  readonly callbackPaths?: ReadonlyArray<string> | undefined
+}
+
+type Found = Effect.Effect<Client.OidcClient, LookupError>
+
+/** What may be told of an error of somebody else's: its tag or its name, never its text. */
+const nameOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
+    ? error._tag
+    : error instanceof Error
+    ? error.name
+    : "an error without a name"
+
+const causeOf = (cause: Cause.Cause<unknown>): string =>
+  Cause.isInterruptedOnly(cause) ? "an interruption" : nameOf(Cause.squash(cause))
+
+/** What a resolver gives, as this module checks and names it. */
+const lookup = <E>(
+  resolve: (name: string) => Effect.Effect<Client.OidcClientOptions, E>,
+  callbackPaths: ReadonlyArray<string>
+) =>
+(name: string): Found => {
+  const unavailable = (error: string) => new TokenClientUnavailable({ clientName: name, cause: error })
+  return Effect.suspend(() => resolve(name)).pipe(
+    Effect.mapError((error) => error instanceof OidcClientNotFound ? error : unavailable(nameOf(error))),
+    Effect.flatMap((options) => Client.parse(name, options)),
+    Effect.flatMap(Either.mapLeft(invalid)),
+    Effect.filterOrFail(
+      ({ callbackPath }) => callbackPaths.includes(callbackPath),
+      () => invalid([{ client: name, field: "callbackPath", problem: "is none of the resolver's callbackPaths" }])
+    ),
+    Effect.catchAllCause((cause) =>
+      Effect.fail(Option.getOrElse(Cause.failureOption(cause), () => unavailable(causeOf(cause))))
+    )
+  )
+}
+
+/** One lookup at a time for each name, which goes on for the others if the one who began it goes away. */
+const remember = (find: (name: string) => Found, { capacity = 1000, timeToLive = "5 minutes" }: ResolverOptions) =>
+  Effect.map(
+    Cache.make({ capacity, timeToLive, lookup: (name: string) => Effect.forkDaemon(find(name)) }),
+    (cache) => ({
+      get: (name: string): Found =>
+        Effect.flatMap(cache.get(name), (lookup) =>
+          // Not joined: what belongs to the request that began it is no other one's.
+          Effect.flatten(Fiber.await(lookup)).pipe(
+            Effect.tapErrorCause(() => cache.invalidateWhen(name, (other) => other === lookup))
+          )),
+      kept: Effect.flatMap(cache.values, (lookups) =>
+        Effect.map(
+          Effect.forEach(lookups, (lookup) => Fiber.poll(lookup)),
+          (exits) =>
+            exits.flatMap((exit) => Option.isSome(exit) && Exit.isSuccess(exit.value) ? [exit.value.value] : [])
+        ))
+    })
+  )
+
+/**
+ * Registrations that are resolved when they are asked for, from a database of tenants for instance: by name, as in
+ * `/auth/login?client=tenant`. Their clients for calls of the program's own authority are resolved by the same function, anew
+ * after the server has refused one as `invalid_client`.
+ *
+ * A resolver that does not know a name fails with `OidcClientNotFound`; any other failure of it becomes
+ * `TokenClientUnavailable`, which carries the tag of its error only. None of its clients is the default one. A provider's
+ * logout reaches those that are kept at that moment in the process that it comes to.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerResolver = <E, R>(
+  resolve: (name: string) => Effect.Effect<Client.OidcClientOptions, E, R>,
+  options: ResolverOptions = {}
+): Layer.Layer<OidcClients | TokenClients.TokenClients, never, R> => {
+  const { callbackPaths = ["/auth/callback"] } = options
+  const clients = Layer.scoped(
+    OidcClients,
+    Effect.gen(function*() {
+      const registry = yield* Registry
+      const context = yield* Effect.context<R>()
+      const find = lookup((name) => Effect.provide(resolve(name), context), callbackPaths)
+      const cache = yield* remember(find, options)
+      const resolver: Resolver = { ...cache, callbackPaths }
+      registry.resolvers.add(resolver)
+      yield* Effect.addFinalizer(() => Effect.sync(() => registry.resolvers.delete(resolver)))
+      return viewOver(registry)
+    })
+  ).pipe(Layer.provide(Registry.layer))
+  const machines = TokenClients.layerResolver((clientName) =>
+    Effect.gen(function*() {
+      const unknown = new TokenClientNotFound({ clientName, known: [] })
+      const name = Client.registrationName(clientName)
+      if (name === undefined) return yield* unknown
+      const context = yield* Effect.context<R>()
+      const find = lookup((name) => Effect.provide(resolve(name), context), callbackPaths)
+      const { machine } = yield* Effect.catchTag(find(name), "OidcClientNotFound", () => unknown)
+      return machine
+    }), options)
+  return Layer.merge(clients, machines)
+}

@@ -131,7 +131,6 @@ const make = (options: Options) =>
     const clients = yield* OidcClients
     const paths: Paths = { ...defaults, ...options.paths }
     const pages: Pages = { ...builtIn, ...options.pages }
-
     const log = yield* OAuthLogging.make
 
     const failed = (error: PageError): Effect.Effect<Response> => {
@@ -214,12 +213,9 @@ const make = (options: Options) =>
         })
       ))
 
-    const callbackPaths = new Set((yield* clients.all).map(({ callbackPath }) =>
-      callbackPath
-    ))
     return {
       paths,
-      callbackPaths: [...callbackPaths] as ReadonlyArray<HttpLayerRouter.PathInput>,
+      callbackPaths: (yield* clients.callbackPaths) as ReadonlyArray<HttpLayerRouter.PathInput>,
       sessions,
       handlers: {
         start,
