@@ -171,8 +171,8 @@ export class TokenEndpoint extends Context.Tag("@effect-oauth/core/TokenEndpoint
     client: TokenClient,
     token: Redacted.Redacted<string>,
     hint?: TokenHint,
-    parameters?: Pick<TokenRequestParameters, "assertion" | "context">
-  ) => Effect.Effect<void, ExchangeError>
+    parameters?: Pick<TokenRequestParameters, "assertion" | "context" | "parameters">
+  ) => Effect.Effect<void, ExchangeError | TokenRequestInvalid>
   /** RFC 7662. */
   readonly introspect: (
     client: TokenClient,
@@ -295,20 +295,28 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
       }),
 
     revoke: (client, token, hint, parameters = {}) =>
-      run({
-        client,
-        parameters,
-        field: "revocationEndpoint",
-        grant: "revocation",
-        form: aboutToken(token, hint),
-        secrets: [Redacted.value(token)],
-        retries: 2,
-        oneTime: false,
-        key: undefined,
-        read: (answer, from) =>
-          answer.status >= 200 && answer.status < 300
-            ? Effect.void
-            : Effect.fail(refusal(answer, jsonObject(answer.body), from))
+      Effect.suspend((): Effect.Effect<void, ExchangeError | TokenRequestInvalid> => {
+        const { parameters: extras = {}, ...proof } = parameters
+        const invalid = validate(client.name, parameters) ?? revocationProblem(client, extras)
+        if (invalid !== undefined) return Effect.fail(invalid)
+        return run({
+          client,
+          parameters: proof,
+          field: "revocationEndpoint",
+          grant: "revocation",
+          form: [
+            ...Object.entries(extras).flatMap(([name, value]) => valuesOf(value).map((item) => [name, item] as const)),
+            ...aboutToken(token, hint)
+          ],
+          secrets: [...secretsOf(extras), Redacted.value(token)],
+          retries: 2,
+          oneTime: false,
+          key: undefined,
+          read: (answer, from) =>
+            answer.status >= 200 && answer.status < 300
+              ? Effect.void
+              : Effect.fail(refusal(answer, jsonObject(answer.body), from))
+        })
       }),
 
     introspect: (client, token, hint, parameters = {}) =>
@@ -369,6 +377,18 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
       })
   }
 })
+
+const revocationProblem = (
+  client: TokenClient,
+  extras: Readonly<Record<string, ParameterValue>>
+): TokenRequestInvalid | undefined => {
+  const name = ["token", "token_type_hint"].find((name) => name in extras)
+  return name === undefined ? undefined : new TokenRequestInvalid({
+    clientName: client.name,
+    field: `parameters.${name}`,
+    problem: `"${name}" belongs to the protocol, an extra parameter cannot override it`
+  })
+}
 
 const grantProblem = (
   client: TokenClient,
