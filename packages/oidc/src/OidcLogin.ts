@@ -36,6 +36,7 @@ import * as AuthorizationRequest from "./internal/login/authorizationRequest.ts"
 import * as UserInfo from "./internal/login/userInfo.ts"
 import { lockOf } from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
+import { guarded } from "./internal/session/guardedTokens.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import { LoginState, LoginStateStore } from "./LoginStateStore.ts"
 import type { OidcClient } from "./OidcClient.ts"
@@ -160,7 +161,7 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
   const idTokens = yield* IdTokenVerifier
   const logins = yield* LoginStateStore
   const sessions = yield* Sessions
-  const store = yield* UserTokenStore
+  const store = guarded(yield* UserTokenStore)
   const concurrency = yield* TokenConcurrency
   const signer = yield* Signer
   const log = yield* OAuthLogging.make

@@ -21,6 +21,7 @@ import * as Redacted from "effect/Redacted"
 import { CurrentUser } from "./CurrentUser.ts"
 import { frontchannelProblem, logoutProblem, readLogout } from "./internal/logout/logoutClaims.ts"
 import * as Replays from "./internal/logout/replays.ts"
+import { guarded } from "./internal/session/guardedTokens.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
@@ -79,7 +80,7 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
   const verifier = yield* JwtVerifier
   const sessions = yield* Sessions
   const manager = yield* UserTokenManager
-  const store = yield* UserTokenStore
+  const store = guarded(yield* UserTokenStore)
   const log = yield* OAuthLogging.make
   const hooks = yield* Effect.serviceOption(OidcHooks)
   const signIns = SignIns.make(store, hooks, log)

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { SessionStoreError } from "./OidcError.ts"
+import { SessionStoreError } from "./OidcError.ts"
 import { type Session, SignIn, withSignIn } from "./Session.ts"
 import * as UserTokens from "./UserTokens.ts"
 
@@ -52,8 +52,37 @@ export class UserTokenStore extends Context.Tag("@effect-oauth/oidc/UserTokenSto
   readonly isWritable?: (session: Session) => boolean
 }>() {}
 
+/** @internal So often a write is tried over what somebody else has written meanwhile. */
+export const attempts = 20
+
+/** @internal */
+export const refusedTooOften = (operation: string): SessionStoreError =>
+  new SessionStoreError({
+    operation,
+    problem: `each of ${attempts} writes was refused, as if somebody else had written`
+  })
+
+const attempt = (
+  store: UserTokenStore["Type"],
+  session: Session,
+  clientName: string,
+  change: (tokens: UserTokens.UserTokens) => UserTokens.UserTokens,
+  left: number
+): Effect.Effect<boolean, SessionStoreError> =>
+  Effect.flatMap(
+    store.get(session, clientName),
+    Option.match({
+      onNone: () => Effect.succeed(false),
+      onSome: ({ tokens, version }) =>
+        Effect.flatMap(store.set(session, clientName, change(tokens), version), (isWritten) => {
+          if (isWritten) return Effect.succeed(true)
+          return left > 1 ? attempt(store, session, clientName, change, left - 1) : refusedTooOften("update")
+        })
+    })
+  )
+
 /**
- * Reads, changes and writes until nobody has come between. False if there is nothing to change.
+ * Reads, changes and writes until nobody has come between, 20 times at most. False if there is nothing to change.
  *
  * @since 0.1.0
  * @category combinators
@@ -63,18 +92,7 @@ export const update = (
   session: Session,
   clientName: string,
   change: (tokens: UserTokens.UserTokens) => UserTokens.UserTokens
-): Effect.Effect<boolean, SessionStoreError> =>
-  Effect.flatMap(
-    store.get(session, clientName),
-    Option.match({
-      onNone: () => Effect.succeed(false),
-      onSome: ({ tokens, version }) =>
-        Effect.flatMap(
-          store.set(session, clientName, change(tokens), version),
-          (isWritten) => isWritten ? Effect.succeed(true) : update(store, session, clientName, change)
-        )
-    })
-  )
+): Effect.Effect<boolean, SessionStoreError> => attempt(store, session, clientName, change, attempts)
 
 /**
  * In the session itself.

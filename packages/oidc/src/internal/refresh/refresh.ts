@@ -28,7 +28,7 @@ import {
 import type { Session } from "../../Session.ts"
 import type { TokenConcurrency } from "../../TokenConcurrency.ts"
 import * as UserTokens from "../../UserTokens.ts"
-import type { KeptTokens, UserTokenStore } from "../../UserTokenStore.ts"
+import { attempts, type KeptTokens, refusedTooOften, type UserTokenStore } from "../../UserTokenStore.ts"
 import type { SignIns } from "../session/signIns.ts"
 import { isAlive, type Wanted, willDo } from "./freshness.ts"
 import type { SessionKeys } from "./sessionKeys.ts"
@@ -129,7 +129,8 @@ export const make = (services: Services): Refresh => {
     kept: KeptTokens,
     presented: Redacted.Redacted<string>,
     response: TokenResponse,
-    idToken: Redacted.Redacted<string> | undefined
+    idToken: Redacted.Redacted<string> | undefined,
+    left = attempts
   ): Effect.Effect<UserTokens.UserTokens, SessionEnded | SessionStoreError> =>
     Effect.gen(function*() {
       const { address, client, session } = place
@@ -145,7 +146,10 @@ export const make = (services: Services): Refresh => {
         : withToken
       if (yield* store.set(session, client.name, next, kept.version)) return next
       const again = yield* store.get(session, client.name)
-      if (Option.isSome(again)) return yield* write(place, again.value, presented, response, idToken)
+      if (Option.isSome(again)) {
+        if (left === 1) return yield* refusedTooOften("set")
+        return yield* write(place, again.value, presented, response, idToken, left - 1)
+      }
       yield* discard(place, response, presented)
       return yield* new SessionEnded({ reason: "Elsewhere" })
     })

@@ -12,6 +12,7 @@ import type { Kept, Session, SessionContent } from "../../Session.ts"
 import type { SessionStore } from "../../SessionStore.ts"
 import type { Browser } from "./browser.ts"
 import type { Endings } from "./endings.ts"
+import * as Guarding from "./guarding.ts"
 import { endOf, isToBeTouched, left, type Lifetimes, touched } from "./lifetimes.ts"
 
 /** @internal */
@@ -35,24 +36,13 @@ export interface StoredSessions {
   ) => Effect.Effect<void, SessionStoreError>
 }
 
-/** A store of somebody else's may be slow or die. */
 const guarded = (store: SessionStore["Type"], timeout: Duration.Duration): SessionStore["Type"] => {
-  const guard = <A>(operation: string, effect: Effect.Effect<A, SessionStoreError>) =>
-    effect.pipe(
-      Effect.timeoutFail({
-        duration: timeout,
-        onTimeout: () =>
-          new SessionStoreError({ operation, problem: `it took longer than ${Duration.format(timeout)}` })
-      }),
-      Effect.catchAllDefect(() =>
-        Effect.fail(new SessionStoreError({ operation, problem: "it broke off with a defect" }))
-      )
-    )
+  const guard = Guarding.make(timeout)
   return {
-    get: (key) => guard("get", Effect.suspend(() => store.get(key))),
-    set: (key, content, options) => guard("set", Effect.suspend(() => store.set(key, content, options))),
-    remove: (key) => guard("remove", Effect.suspend(() => store.remove(key))),
-    removeGroup: (group) => guard("removeGroup", Effect.suspend(() => store.removeGroup(group))),
+    get: (key) => guard("get", () => store.get(key)),
+    set: (key, content, options) => guard("set", () => store.set(key, content, options)),
+    remove: (key) => guard("remove", () => store.remove(key)),
+    removeGroup: (group) => guard("removeGroup", () => store.removeGroup(group)),
     events: store.events
   }
 }
