@@ -82,9 +82,11 @@ export const make = (settings: Settings): CookieSessions => {
     #cookie: Cookie | undefined
     #isNews = false
 
-    constructor(browser: Browser, cookie: Cookie | undefined) {
+    constructor(browser: Browser, cookie: Cookie | undefined, now: number) {
       this.cookies = browser
       this.#cookie = cookie
+      // An older cookie of a session that has ended signs nobody in.
+      this.#catchUp(now)
     }
 
     get key() {
@@ -221,7 +223,7 @@ export const make = (settings: Settings): CookieSessions => {
         const cookie = yield* unsealed(browser)
         const now = yield* Clock.currentTimeMillis
         const isOver = cookie === undefined || endOf(cookie.content, lifetimes) <= now
-        const session = new CookieSession(browser, isOver ? undefined : cookie)
+        const session = new CookieSession(browser, isOver ? undefined : cookie, now)
         beforeLeaving(Effect.suspend(() => session.settle))
         return session
       })
