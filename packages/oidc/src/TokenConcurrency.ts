@@ -5,8 +5,11 @@
  */
 import * as TokenStore from "@effect-oauth/core/TokenStore"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { SessionStoreError } from "./OidcError.ts"
@@ -50,6 +53,51 @@ export const makeLocal: Effect.Effect<TokenConcurrency["Type"]> = Effect.sync(()
   }
 })
 
+const unlocked = (problem: string) => Either.left(new SessionStoreError({ operation: "lock", problem }))
+
+type Turn<A, E> = Either.Either<Exit.Exit<A, E>, SessionStoreError>
+
+/** What became of the effect under the lock; a left if the store did not let it begin. */
+const underLock = <A, E, R>(
+  store: TokenStore.TokenStore["Type"],
+  key: string,
+  { lease, wait }: { readonly lease: Duration.DurationInput; readonly wait: Duration.DurationInput },
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<Turn<A, E>, never, R> =>
+  Effect.gen(function*() {
+    const landed = yield* Deferred.make<Exit.Exit<A, E>>()
+    let hasBegun = false
+    const noted = Effect.onExit(effect, (exit) => Deferred.succeed(landed, exit))
+    const use = Effect.suspend(() => {
+      hasBegun = true
+      // What the effect fails with is not taken for a failure of the lock.
+      return Effect.exit(noted)
+    })
+    // The effect does not run again because its lock could not be given back.
+    const orLanded = (otherwise: Turn<A, E>) =>
+      Effect.flatMap(Deferred.poll(landed), (known) =>
+        Option.isSome(known)
+          ? Effect.map(known.value, (exit): Turn<A, E> => Either.right(exit))
+          : Effect.succeed(otherwise))
+    const locked = Effect.suspend(() => store.withLock(`refresh:${key}`, { lease, wait }, () => use)).pipe(
+      Effect.map((turn): Turn<A, E> =>
+        Either.fromOption(turn, () =>
+          new SessionStoreError({
+            operation: "lock",
+            problem: `the turn did not come within ${Duration.format(Duration.decode(wait))}`
+          }))
+      ),
+      Effect.catchAll((error) => orLanded(unlocked(`${error.store}, ${error.operation}: ${error.problem}`))),
+      Effect.catchAllDefect(() => orLanded(unlocked("it broke off with a defect")))
+    )
+    const overdue = Effect.suspend(() => hasBegun ? Effect.never : Effect.succeed(unlocked("it did not answer")))
+    const kept = Effect.map(Deferred.await(landed), (exit): Turn<A, E> => Either.right(exit))
+    return yield* locked.pipe(
+      Effect.raceFirst(Effect.delay(overdue, Duration.sum(wait, "5 seconds"))),
+      Effect.raceFirst(Effect.zipLeft(kept, Effect.sleep("5 seconds")))
+    )
+  })
+
 /**
  * - `lease`: how long a turn outlives a process that has vanished in it. Default 15 seconds.
  * - `wait`: how long a turn is waited for. Default 30 seconds.
@@ -75,27 +123,13 @@ export const makeShared = (
 ): Effect.Effect<TokenConcurrency["Type"], never, TokenStore.TokenStore> =>
   Effect.zipWith(makeLocal, TokenStore.TokenStore, (local, store) => ({
     serialised: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => {
-      const locked = store.withLock(`refresh:${key}`, { lease, wait }, () =>
-        // What the effect fails with is not taken for a failure of the lock.
-        Effect.exit(effect))
-      const late = () =>
-        new SessionStoreError({
-          operation: "lock",
-          problem: `the turn did not come within ${Duration.format(Duration.decode(wait))}`
-        })
-      const turn = Effect.matchEffect(locked, {
-        onFailure: (error): Effect.Effect<A, E | SessionStoreError, R> =>
-          whenStoreFails === "proceed"
-            ? effect
-            : Effect.fail(
-              new SessionStoreError({
-                operation: "lock",
-                problem: `${error.store}, ${error.operation}: ${error.problem}`
-              })
-            ),
-        onSuccess: (exit): Effect.Effect<A, E | SessionStoreError, R> =>
-          Option.getOrElse(exit, () => Effect.fail(late()))
-      })
+      const turn = Effect.flatMap(
+        underLock(store, key, { lease, wait }, effect),
+        (turn): Effect.Effect<A, E | SessionStoreError, R> => {
+          if (Either.isRight(turn)) return turn.right
+          return whenStoreFails === "proceed" ? effect : turn.left
+        }
+      )
       return local.serialised(key, turn)
     }
   }))
