@@ -140,7 +140,7 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
           HttpServerRequest.HttpServerRequest,
           (request) => sessions.open(Browser.ofConnection(request, isSecure))
         ),
-        byKey: (key) => sessions.byKey(key, Browser.none),
+        byKey: (key) => sessions.byKey(key, Browser.none()),
         endAt: sessions.endGroup
       }
     }

@@ -28,14 +28,18 @@ interface Change {
 const gone: Change = { value: "", maxAge: 0, sameSite: "lax" }
 
 class RequestBrowser implements Browser {
-  readonly values: CookieValues
-  readonly changes = new Map<string, Change>()
+  // Private, so that whoever prints a session sees no cookie of it.
+  readonly #values: CookieValues
+  readonly #changes = new Map<string, Change>()
   hasLeft = false
   readonly #secure: boolean
 
   constructor(header: string | undefined, secure: boolean) {
-    this.values = parse(header)
+    this.#values = parse(header)
     this.#secure = secure
+  }
+  get values() {
+    return this.#values
   }
   nameOf(name: string) {
     return this.#secure ? `__Host-${name}` : name
@@ -50,18 +54,18 @@ class RequestBrowser implements Browser {
     return values?.length === 1 ? values[0] : undefined
   }
   set(name: string, value: string, options: Parameters<BrowserCookies["set"]>[2]) {
-    this.changes.set(name, { value, maxAge: options.maxAge, sameSite: options.sameSite ?? "lax" })
+    this.#changes.set(name, { value, maxAge: options.maxAge, sameSite: options.sameSite ?? "lax" })
   }
   remove(name: string) {
-    this.changes.set(name, gone)
+    this.#changes.set(name, gone)
   }
   /** A response that sets cookies of ours is nobody else's. */
   applyTo(response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse {
-    if (this.changes.size === 0) return response
+    if (this.#changes.size === 0) return response
     const uncached = "cache-control" in response.headers
       ? response
       : HttpServerResponse.setHeader(response, "cache-control", "no-store")
-    return [...this.changes].reduce(
+    return [...this.#changes].reduce(
       (changed, [name, { maxAge, sameSite, value }]) =>
         HttpServerResponse.unsafeSetCookie(changed, this.nameOf(name), value, {
           path: "/",
@@ -111,4 +115,4 @@ export const ofConnection = (request: HttpServerRequest.HttpServerRequest, secur
 }
 
 /** @internal Of nobody: a session that was opened by its key. */
-export const none: Browser = new RequestBrowser(undefined, false)
+export const none = (): Browser => new RequestBrowser(undefined, false)
