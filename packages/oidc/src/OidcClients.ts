@@ -4,13 +4,17 @@
  *
  * @since 0.1.0
  */
+import type { AccessToken } from "@effect-oauth/core/AccessToken"
+import { ClientCredentialsTokenManager } from "@effect-oauth/core/ClientCredentialsTokenManager"
 import {
+  type AccessTokenError,
   type ClientProblem,
   TokenClientInvalid,
   TokenClientNotFound,
   TokenClientUnavailable
 } from "@effect-oauth/core/OAuthError"
 import * as TokenClients from "@effect-oauth/core/TokenClients"
+import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
 import * as Cache from "effect/Cache"
 import * as Cause from "effect/Cause"
 import type * as Config from "effect/Config"
@@ -23,6 +27,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import { customized } from "./internal/incoming.ts"
 import * as Client from "./OidcClient.ts"
 import { OidcClientNotFound } from "./OidcError.ts"
 
@@ -59,6 +64,23 @@ interface Resolver {
   readonly kept: Effect.Effect<ReadonlyArray<Client.OidcClient>>
   readonly callbackPaths: ReadonlyArray<string>
 }
+/**
+ * A token of the program's own authority, by the registration of this name, else the default one. Inside a web request,
+ * `TokenRequestCustomizer` is asked with the incoming request. Needs nobody to be signed in.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const clientCredentialsToken = (
+  name?: string,
+  parameters?: TokenRequestParameters
+): Effect.Effect<AccessToken, LookupError | AccessTokenError, OidcClients | ClientCredentialsTokenManager> =>
+  Effect.gen(function*() {
+    const clients = yield* OidcClients
+    const manager = yield* ClientCredentialsTokenManager
+    const client = yield* clients.get(name)
+    return yield* manager.get(tokenClientName(client.name), yield* customized(parameters))
+  })
 
 class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<Registry, {
   readonly defined: Map<string, Client.OidcClient>
