@@ -20,7 +20,7 @@ export interface Endings {
   /** Runs `remove`, which ends what has this name, and tells those who wait why. */
   readonly ending: <E>(name: string, reason: EndReason, remove: Effect.Effect<void, E>) => Effect.Effect<void, E>
   /** Listens to what other processes end. */
-  readonly listen: (events: Stream.Stream<SessionStoreEvent>) => Effect.Effect<void>
+  readonly listen: (events: Stream.Stream<SessionStoreEvent>) => Effect.Effect<never>
 }
 
 /** @internal */
@@ -85,6 +85,13 @@ export const make = (): Endings => {
         Effect.zipRight(tell(name, reason)),
         Effect.ensuring(Effect.sync(() => reasons.delete(name)))
       ),
-    listen: (events) => Stream.runForEach(events, heed)
+    // A store that has stopped telling, or broke off, may have missed anything.
+    listen: (events) =>
+      Stream.runForEach(events, heed).pipe(
+        Effect.catchAllCause(() => Effect.void),
+        Effect.zipRight(Effect.sleep("1 second")),
+        Effect.zipRight(heed({ _tag: "Gap" })),
+        Effect.forever
+      )
   }
 }
