@@ -23,6 +23,7 @@ import { type Wanted, willDo } from "./internal/refresh/freshness.ts"
 import * as Refresh from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
 import * as Voyages from "./internal/refresh/voyages.ts"
+import { guarded } from "./internal/session/guardedTokens.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import type { OidcClient } from "./OidcClient.ts"
 import { type LookupError, OidcClients } from "./OidcClients.ts"
@@ -150,7 +151,7 @@ export type Requirements =
 export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements | Scope.Scope> = Effect.gen(function*() {
   const clients = yield* OidcClients
   const endpoint = yield* TokenEndpoint
-  const store = yield* UserTokenStore.UserTokenStore
+  const store = guarded(yield* UserTokenStore.UserTokenStore)
   const concurrency = yield* TokenConcurrency
   const proofs = yield* DPoPProofs
   const log = yield* OAuthLogging.make
@@ -206,14 +207,24 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
     parameters
   })
 
-  const refreshed = (place: Place, wanted: Wanted, parameters: UserTokenRequestParameters) =>
-    Effect.suspend((): Effect.Effect<UserTokens.UserTokens, Refresh.RefreshError> => {
+  const refreshed = (
+    place: Place,
+    wanted: Wanted,
+    parameters: UserTokenRequestParameters
+  ): Effect.Effect<UserTokens.UserTokens, Refresh.RefreshError> =>
+    Effect.suspend(() => {
       const name = nameOf(place, wanted)
+      const isWritable = () => store.isWritable?.(place.session) !== false
       // Whoever can still set a cookie begins; others may share what comes of it.
-      if (store.isWritable?.(place.session) === false && !voyages.isUnderWay(name)) {
-        return refresh(place, wanted, requestOf(parameters))
-      }
-      return voyages.join(name, refresh(place, wanted, requestOf(parameters)), () => Refresh.closed(place.client.name))
+      if (!isWritable() && !voyages.isUnderWay(name)) return refresh(place, wanted, requestOf(parameters))
+      const shared = voyages.join(
+        name,
+        refresh(place, wanted, requestOf(parameters)),
+        () => Refresh.closed(place.client.name)
+      )
+      // The one who began may have left before its turn came.
+      return Effect.catchTag(shared, "ResponseStarted", (error) =>
+        isWritable() ? refreshed(place, wanted, parameters) : Effect.fail(error))
     })
 
   const obtain = (place: Place, wanted: Wanted, parameters: UserTokenRequestParameters) =>
@@ -245,14 +256,17 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
         const rest = which === "refresh" ? tokens : UserTokens.withoutAccessToken(tokens, address)
         return which === "access" ? rest : UserTokens.withoutRefreshToken(rest)
       })
-      yield* Effect.all([
-        which === "refresh" || accessToken === undefined
-          ? Effect.void
-          : revokeOne(client, accessToken.value, "access_token", parameters),
+      // The one that lives longer goes first; a failure does not spare the other.
+      const [refreshRevoked, accessRevoked] = yield* Effect.all([
         which === "access" || refreshToken === undefined
           ? Effect.void
-          : revokeOne(client, refreshToken, "refresh_token", parameters)
-      ]).pipe(Effect.ensuring(Effect.ignore(forget)))
+          : revokeOne(client, refreshToken, "refresh_token", parameters),
+        which === "refresh" || accessToken === undefined
+          ? Effect.void
+          : revokeOne(client, accessToken.value, "access_token", parameters)
+      ], { mode: "either" }).pipe(Effect.ensuring(Effect.ignore(forget)))
+      yield* refreshRevoked
+      yield* accessRevoked
     })
 
   return {
