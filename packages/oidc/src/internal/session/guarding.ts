@@ -13,7 +13,8 @@ export interface Guard {
 /** @internal */
 export const make = (timeout: Duration.Duration): Guard => (operation, step) => {
   const failed = (problem: string) => new SessionStoreError({ operation, problem })
-  return Effect.suspend(step).pipe(
+  // Servers run requests uninterruptibly, and there no time-out would end a step that does not end by itself.
+  return Effect.interruptible(Effect.suspend(step)).pipe(
     Effect.timeoutFail({
       duration: timeout,
       onTimeout: () => failed(`it took longer than ${Duration.format(timeout)}`)

@@ -38,7 +38,7 @@ export const make = (settings: {
   const { encryption, grace, log, signer, store, timeout } = settings
 
   const quietly = <A, E>(effect: Effect.Effect<A, E>, otherwise: A): Effect.Effect<A> =>
-    effect.pipe(
+    Effect.interruptible(effect).pipe(
       Effect.timeout(timeout),
       Effect.catchAllCause(() =>
         Effect.as(
