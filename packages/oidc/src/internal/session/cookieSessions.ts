@@ -15,6 +15,7 @@ import { type Kept, type Session, SessionContent } from "../../Session.ts"
 import { join, namesOf, split, totalLimit } from "../browser/cookies.ts"
 import type { Browser } from "./browser.ts"
 import type { Endings } from "./endings.ts"
+import { withoutOldestToken } from "./fitting.ts"
 import { endOf, isToBeTouched, left, type Lifetimes, touched } from "./lifetimes.ts"
 import type { Rotations } from "./rotations.ts"
 import type { SharedRotations } from "./sharedRotations.ts"
@@ -50,11 +51,6 @@ const Text = Schema.parseJson(Cookie)
 const decode = Schema.decodeEither(Text)
 const encode = Schema.encode(Text)
 
-/** Of the seal around a text: header, initialisation vector and tag. */
-const sealSize = 256
-
-const sizeOf = (text: string): number => Math.ceil(new TextEncoder().encode(text).length * 4 / 3) + sealSize
-
 /** @internal */
 export const make = (settings: Settings): CookieSessions => {
   const { cookieName, encryption, endings, lifetimes, log, rotations, shared, signer } = settings
@@ -67,6 +63,25 @@ export const make = (settings: Settings): CookieSessions => {
       (text) => Option.getOrUndefined(Option.flatMap(text, (text) => Either.getRight(decode(text))))
     )
   }
+
+  const seal = (cookie: Cookie): Effect.Effect<string> =>
+    Effect.flatMap(Effect.orDie(encode(cookie)), (text) => encryption.seal(cookieName, text))
+
+  /** With as many access tokens as there is room for. */
+  const fitting = (cookie: Cookie): Effect.Effect<string | undefined> =>
+    Effect.gen(function*() {
+      let content: SessionContent | undefined = cookie.content
+      let isTold = false
+      while (content !== undefined) {
+        const sealed = yield* seal(new Cookie({ ...cookie, content }))
+        if (sealed.length <= totalLimit) return sealed
+        const { message } = new SessionTooLarge({ size: sealed.length, limit: totalLimit })
+        if (!isTold) yield* log.warning(undefined, `${message}; access tokens are dropped from it`)
+        isTold = true
+        content = withoutOldestToken(content)
+      }
+      return undefined
+    })
 
   const shownBy = (browser: Browser): ReadonlyArray<string> =>
     namesOf(browser.values, browser.nameOf(cookieName)).map((name) => name.slice(browser.nameOf("").length))
@@ -154,7 +169,7 @@ export const make = (settings: Settings): CookieSessions => {
     start(content: SessionContent) {
       return Effect.gen(this, function*() {
         const cookie = new Cookie({ id: signer.random(16), revision: 0, content })
-        const size = sizeOf(yield* Effect.orDie(encode(cookie)))
+        const size = (yield* seal(cookie)).length
         if (size > totalLimit) return yield* new SessionTooLarge({ size, limit: totalLimit })
         const before = this.#cookie
         this.#cookie = cookie
@@ -202,12 +217,8 @@ export const make = (settings: Settings): CookieSessions => {
         if (cookie === undefined) return shownBy(this.cookies).length === 0 ? undefined : remove(this.cookies)
         if (!this.#isNews && !isToBeTouched(cookie.content, lifetimes, now)) return
         const content = touched(cookie.content, now)
-        const text = yield* Effect.orDie(encode(new Cookie({ ...cookie, content })))
-        const size = sizeOf(text)
-        if (size > totalLimit) {
-          return yield* log.warning(undefined, new SessionTooLarge({ size, limit: totalLimit }).message)
-        }
-        const sealed = yield* encryption.seal(cookieName, text)
+        const sealed = yield* fitting(new Cookie({ ...cookie, content }))
+        if (sealed === undefined) return
         remove(this.cookies)
         const prefix = this.cookies.nameOf("").length
         for (const [name, value] of split(this.cookies.nameOf(cookieName), sealed)) {
