@@ -370,7 +370,7 @@ describe("sessions on the server", () => {
       const seen: TokenStore.TokenStore["Type"] = {
         ...store,
         set: (key, value, options) => {
-          keys.push(key, ...options.tags ?? [])
+          keys.push([key, options.tags ?? []].join("\n"))
           values.push(value)
           return store.set(key, value, options)
         }
@@ -464,17 +464,19 @@ describe("sessions on the server", () => {
   for (const [name, news] of [["may have been missed", { _tag: "Gap" }], ["break off", "break"]] as const) {
     it.scoped(`are looked at again when events ${name}`, () =>
       Effect.gen(function*() {
-        const store = yield* TokenStore.makeMemory
-        const events = yield* Queue.unbounded<TokenStore.TokenStoreEvent | "break">()
-        const deaf: TokenStore.TokenStore["Type"] = {
+        const store = yield* Effect.provide(SessionStore.SessionStore, SessionStore.layerMemory)
+        const events = yield* Queue.unbounded<SessionStore.SessionStoreEvent | "break">()
+        const deaf: SessionStore.SessionStore["Type"] = {
           ...store,
           events: Stream.mapEffect(
             Stream.fromQueue(events),
             (event) => event === "break" ? Effect.dieMessage("broken") : Effect.succeed(event)
           )
         }
-        const other = yield* Web.start({ provide: Web.stored(store) })
-        const { browser, web } = yield* signedIn({ provide: Web.stored(deaf) })
+        const over = (store: SessionStore.SessionStore["Type"]) =>
+          Web.given(Layer.succeed(SessionStore.SessionStore, store))
+        const other = yield* Web.start({ provide: over(store) })
+        const { browser, web } = yield* signedIn({ provide: over(deaf) })
         const session = yield* web.visit(browser.copy(), () => web.sessions.connect)
         const waiting = yield* Effect.fork(session.ended)
         yield* TestClock.adjust("1 seconds")
