@@ -90,7 +90,7 @@ export const make = (): Endings => {
       Stream.runForEach(events, heed).pipe(
         Effect.catchAllCause(() => Effect.void),
         Effect.zipRight(Effect.sleep("1 second")),
-        Effect.zipRight(heed({ _tag: "Gap" })),
+        Effect.zipRight(Effect.suspend(() => heed({ _tag: "Gap" }))),
         Effect.forever
       )
   }
