@@ -1,9 +1,9 @@
 import { TokenStore } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { type Page, UserAgent } from "../../../examples/servers/userAgent.ts"
 import { everybody, go, isNobody, isSomebody, login, registration, start as startPlain } from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
-import { type Page, UserAgent } from "./support/userAgent.ts"
 import * as WebApp from "./support/webApp.ts"
 
 const sessions = { publicUrl: "https://app.example.com" }

@@ -1,6 +1,7 @@
 import { TokenStore } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import {
   answerOf,
   changed,
@@ -14,7 +15,6 @@ import {
   start
 } from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
-import { UserAgent } from "./support/userAgent.ts"
 import * as WebApp from "./support/webApp.ts"
 
 const loginCookies = (browser: UserAgent, app: WebApp.WebApp) =>

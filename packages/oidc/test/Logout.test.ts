@@ -1,10 +1,10 @@
 import { TokenStore } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import * as Attack from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
 import { signIn, start as startReal } from "./support/realProvider.ts"
-import { UserAgent } from "./support/userAgent.ts"
 import * as WebApp from "./support/webApp.ts"
 
 const { everybody, go, isNobody, isSomebody, login, post, send, start, tokenOf } = Attack

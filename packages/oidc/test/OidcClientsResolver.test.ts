@@ -2,9 +2,9 @@ import { TokenClients } from "@effect-oauth/core"
 import { type OidcClient, OidcClients, OidcError } from "@effect-oauth/oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Data, Deferred, Effect, Fiber, Layer, Option, Redacted, TestClock } from "effect"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import { go, isRefused, isSomebody, login, registration, start } from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
-import { UserAgent } from "./support/userAgent.ts"
 import * as WebApp from "./support/webApp.ts"
 
 type Resolved = ReturnType<typeof OidcClients.layerResolver<never, never>>

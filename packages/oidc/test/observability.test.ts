@@ -2,9 +2,9 @@ import { OAuthError, TokenStore } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { randomUUID } from "node:crypto"
+import type { UserAgent } from "../../../examples/servers/userAgent.ts"
 import { answerOf, go, login, post, send, start, tokenOf } from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
-import type { UserAgent } from "./support/userAgent.ts"
 import { observed, type WebApp } from "./support/webApp.ts"
 
 const present = (value: unknown): value is string => typeof value === "string" && value.length > 8

@@ -1,8 +1,8 @@
 /** An app and a provider that a test can bend, and what is looked at after an attack. */
 import { assert } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
+import { type Page, UserAgent } from "../../../../examples/servers/userAgent.ts"
 import * as Provider from "./provider.ts"
-import { type Page, UserAgent } from "./userAgent.ts"
 import * as WebApp from "./webApp.ts"
 
 export const clientSecret = Redacted.make("the-secret-of-the-client")

@@ -8,8 +8,8 @@ import {
   start as startServer
 } from "../../../../examples/servers/authorizationServer.ts"
 import { freePort } from "../../../../examples/servers/freePort.ts"
+import { UserAgent } from "../../../../examples/servers/userAgent.ts"
 import { clientSecret } from "./attack.ts"
-import { UserAgent } from "./userAgent.ts"
 import * as WebApp from "./webApp.ts"
 
 export interface Options<P, Q> extends Omit<WebApp.Options<P, Q>, "clients"> {

@@ -84,6 +84,7 @@ export const make = () => {
         accessToken: accessToken(given, sentAt, given.type === "DPoP" ? options.dpop?.thumbprint : undefined),
         refreshToken: redacted(given.refresh),
         idToken: redacted(given.idToken),
+        issuedTokenType: undefined,
         raw: Redacted.make({})
       }
     })
@@ -97,7 +98,8 @@ export const make = () => {
         return server.revocation(one)
       }),
     introspect: unused,
-    pushAuthorization: unused
+    pushAuthorization: unused,
+    authorizeDevice: unused
   }
   return Object.assign(server, {
     layer: Layer.succeed(TokenEndpoint.TokenEndpoint, service),
