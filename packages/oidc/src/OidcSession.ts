@@ -10,6 +10,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { CurrentUser, ofSession } from "./CurrentUser.ts"
+import { foreignProblem } from "./internal/browser/sameSite.ts"
 import { Sessions } from "./Sessions.ts"
 
 const unavailable = HttpServerResponse.text("Sessions are not available at the moment. Try again later.", {
@@ -71,3 +72,42 @@ export const required =
       const login = `${options.loginPath ?? "/auth/login"}?returnTo=${encodeURIComponent(request.originalUrl)}`
       return Effect.succeed(HttpServerResponse.redirect(login, { status: 303, headers }))
     })
+
+/** They change nothing (RFC 9110 section 9.2.1). */
+const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"])
+
+const refused = HttpServerResponse.text("This request was refused: it did not come from a page of this site.", {
+  status: 403,
+  headers: { "cache-control": "no-store" }
+})
+
+/**
+ * For what the program's own routes change: a request that another site has a user's browser send is answered with 403. It
+ * looks at `Sec-Fetch-Site` and `Origin`, which browsers set and pages cannot, and takes no request with neither; forms need
+ * no hidden token. `GET`, `HEAD` and `OPTIONS` pass, so they must not change anything.
+ *
+ * The site is the `publicUrl` of `Sessions`. The routes of `OidcRoutes` are protected already.
+ *
+ * @example
+ * ```ts
+ * import { CurrentUser, OidcSession } from "@effect-oauth/oidc"
+ * import { HttpLayerRouter, HttpServerResponse } from "@effect/platform"
+ * import { Effect, Layer } from "effect"
+ *
+ * const order = Effect.map(CurrentUser.principal, () => HttpServerResponse.redirect("/orders", { status: 303 }))
+ *
+ * export const Orders = HttpLayerRouter.add("POST", "/orders", OidcSession.sameOrigin(order)).pipe(
+ *   Layer.provide(OidcSession.layer)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const sameOrigin = <E, R>(
+  app: HttpApp.Default<E, R>
+): HttpApp.Default<E, R | Sessions> =>
+  Effect.flatMap(Effect.zip(Sessions, HttpServerRequest.HttpServerRequest), ([{ publicUrl }, request]) => {
+    const isSafe = safeMethods.has(request.method)
+    return isSafe || foreignProblem(request, publicUrl.origin) === undefined ? app : Effect.succeed(refused)
+  })
