@@ -11,7 +11,7 @@ export const style = `
 body { margin: 0; background: var(--back); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif }
 header { background: var(--card); border-bottom: 1px solid var(--line) }
-header > div, main { max-width: 60rem; margin: 0 auto; padding: 0 1.5rem }
+header > div, main { max-width: 66rem; margin: 0 auto; padding: 0 1.5rem }
 header > div { min-height: 4rem; display: flex; align-items: center; gap: 1rem }
 .brand { display: flex; align-items: center; gap: .6rem; color: inherit; font-weight: 650; text-decoration: none;
   letter-spacing: -.01em }
@@ -39,10 +39,12 @@ dt { color: var(--soft) }
 dd { margin: 0; overflow-wrap: anywhere }
 .scroll { overflow-x: auto }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
-th { padding: .4rem 1rem .4rem 0; color: var(--soft); font-size: .8125rem; font-weight: 600; text-align: left }
+th { padding: .4rem 1rem .4rem 0; color: var(--soft); font-size: .8125rem; font-weight: 600; text-align: left;
+  white-space: nowrap }
+td:first-child { white-space: nowrap }
 td { padding: .6rem 1rem .6rem 0; border-top: 1px solid var(--line); vertical-align: top }
 td:last-child, th:last-child { padding-right: 0 }
-code { font: .8125rem/1.6 ui-monospace, "SF Mono", "Liberation Mono", monospace; overflow-wrap: anywhere }
+code { font: .8125rem/1.6 ui-monospace, "SF Mono", "Liberation Mono", monospace; word-break: break-all }
 time { white-space: nowrap }
 .over { color: var(--bad) }
 .outcome { border-left: 4px solid var(--good) }

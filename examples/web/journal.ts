@@ -1,5 +1,6 @@
 /** What happens behind the pages: what the library says, and what the providers are asked. In memory, the newest first. */
-import { type Clock, Context, Effect, HashMap, Logger, type LogLevel, Option } from "effect"
+import { OAuthLogging } from "@effect-oauth/core"
+import { type Clock, Context, Effect, HashMap, Layer, Logger, LogLevel, Option } from "effect"
 import type { ServedRequest } from "../servers/authorizationServer.ts"
 
 export interface Entry {
@@ -75,9 +76,12 @@ export const make = Effect.map(Effect.clock, (clock: Clock.Clock) => {
     })
   })
   return {
-    journal: Journal.of({ entries: () => entries, counts: () => counts }),
-    /** In place of the console. */
-    logger: Logger.replace(Logger.defaultLogger, logger),
+    /** In place of the console, and all that the library has to say. */
+    layer: Layer.mergeAll(
+      Layer.succeed(Journal, { entries: () => entries, counts: () => counts }),
+      Logger.replace(Logger.defaultLogger, logger),
+      OAuthLogging.layer(LogLevel.Debug)
+    ),
     onAnswer: (request: ServedRequest) => {
       const kind = kindOf(request)
       counts.set(kind, (counts.get(kind) ?? 0) + 1)

@@ -2,9 +2,8 @@
  * A web app that users sign in to, with the OpenID provider and the APIs that it needs: `npm run demo:web`, and a browser at
  * the address that it prints. Read on in `app.ts`, `clients.ts`, `routes.ts` and `calls.ts`; the flags are in `flags.ts`.
  */
-import { OAuthLogging } from "@effect-oauth/core"
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Layer, LogLevel } from "effect"
+import { Console, Effect, Layer } from "effect"
 import * as Telling from "../servers/telling.ts"
 import * as App from "./app.ts"
 import * as Flags from "./flags.ts"
@@ -24,13 +23,9 @@ const greeting = ({ publicUrl, site }: App.Settings) =>
 
 const program = Effect.gen(function*() {
   const flags = yield* Flags.read
-  const { journal, logger, onAnswer } = yield* Journal.make
-  const { servers, settings } = yield* Surroundings.start(flags, { onAnswer })
-  const app = App.layer(settings).pipe(
-    Layer.provide(Layer.succeed(Journal.Journal, journal)),
-    Layer.provide(OAuthLogging.layer(LogLevel.Debug)),
-    Layer.provide(logger)
-  )
+  const journal = yield* Journal.make
+  const { servers, settings } = yield* Surroundings.start(flags, journal)
+  const app = Layer.provide(App.layer(settings), journal.layer)
   if (flags.check) return yield* Effect.provide(Walk.walk(settings, servers), app)
   return yield* Effect.zipRight(greeting(settings), Layer.launch(app))
 })

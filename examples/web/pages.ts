@@ -81,12 +81,17 @@ const layout = (title: string, userName: string | undefined, body: Html): Html =
 </body>
 </html>`
 
-const loginPath = ({ client }: Provider): string => `/auth/login?${new URLSearchParams({ client, returnTo: "/" })}`
+/** Without a client it is the default one's. */
+const loginPath = (client: string | undefined): string => {
+  const parameters = new URLSearchParams(client === undefined || client === "" ? {} : { client })
+  parameters.set("returnTo", "/")
+  return `/auth/login?${parameters}`
+}
 
 const signInButtons = (providers: ReadonlyArray<Provider>, kind: "main" | ""): Html =>
   html`<div class="row">${
     providers.map((provider) =>
-      html`<a class="button ${kind}" href="${loginPath(provider)}">${
+      html`<a class="button ${kind}" href="${loginPath(provider.client)}">${
         providers.length === 1 && kind === "main" ? "Sign in" : `Sign in with ${provider.title}`
       }</a>`
     )
@@ -178,13 +183,13 @@ export const home = (data: Home): Html => {
 }
 
 /** A page with one thing to say. */
-export const message = ({ next, text, title }: Omit<Sentence, "status">): Html =>
+export const message = ({ next, text, title }: Omit<Sentence, "status">, client?: string): Html =>
   layout(
     title,
     undefined,
     html`<section class="hero"><h1>${title}</h1><p>${text}</p><div class="row">${
       next === "sign-in"
-        ? html`<a class="button main" href="/auth/login?returnTo=%2F">Sign in again</a>`
+        ? html`<a class="button main" href="${loginPath(client)}">Sign in</a>`
         : undefined
     }<a class="button" href="/">Back to the start</a></div></section>`
   )

@@ -24,7 +24,7 @@ const respond = (page: Parameters<typeof Pages.respond>[0], status?: number) =>
 const tokensOf = (tokens: UserTokens.UserTokens) =>
   Effect.map(Site, ({ invoices, reports }) => {
     const purposes: ReadonlyArray<readonly [string, UserTokens.Address]> = [
-      ["the sign-in", {}],
+      ["Sign-in", {}],
       [invoices.title, { resource: invoices.url }],
       [reports.title, { resource: reports.url }]
     ]
@@ -66,36 +66,44 @@ const home = (outcome?: Pages.Outcome) =>
     )
   }).pipe(Effect.catchAll((error) => failed(error)))
 
-const failed = (error: CallFailure) => {
-  const { next, status, text, title } = sentence(error)
-  return respond(Pages.message({ next, text, title }), status)
+const failed = (error: CallFailure, client?: string) => {
+  const told = sentence(error)
+  return respond(Pages.message(told, client), told.status)
 }
 
 /** Who has to sign in again is told so; anybody else can press the next button. */
-const told = (error: CallFailure) => {
+const told = (client: string) => (error: CallFailure) => {
   const { next, text, title } = sentence(error)
-  return next === "sign-in" ? failed(error) : home({ isGood: false, title, text })
+  return next === "sign-in" ? failed(error, client) : home({ isGood: false, title, text })
 }
 
 const Form = Schema.Struct({ client: Schema.String })
 
-/** With which client the user of this request wants something done. */
-const clientOfForm = Effect.gen(function*() {
-  const { client } = yield* Effect.orElseSucceed(HttpServerRequest.schemaBodyUrlParams(Form), () => ({ client: "" }))
-  const { session } = yield* CurrentUser.CurrentUser
-  if (session.known?.signIns[client] === undefined) return yield* new OidcError.NoActiveUser({ clientName: client })
-  return client
-})
+const clientOfForm = HttpServerRequest.schemaBodyUrlParams(Form).pipe(
+  Effect.map(({ client }) => client),
+  Effect.orElseSucceed(() => "")
+)
+
+/** Whether the user of this request is signed in with the client that the form names. */
+const checked = (client: string) =>
+  Effect.flatMap(
+    CurrentUser.CurrentUser,
+    ({ session }) =>
+      session.known?.signIns[client] === undefined
+        ? new OidcError.NoActiveUser({ clientName: client })
+        : Effect.void
+  )
 
 /** A button: what it does for the client of its form, and how that is told. */
 const button = <R>(
   path: `/${string}`,
   action: (client: string) => Effect.Effect<Pages.Outcome, CallFailure, R>
 ) => {
-  const pressed = Effect.flatMap(clientOfForm, action).pipe(
-    Effect.tapError(({ _tag }) => Effect.logInfo(`${path}: ${_tag}`)),
-    Effect.matchEffect({ onFailure: told, onSuccess: home })
-  )
+  const pressed = Effect.flatMap(clientOfForm, (client) =>
+    Effect.zipRight(checked(client), action(client)).pipe(
+      Effect.tapError(({ _tag }) => Effect.logInfo(`${path}: ${_tag}`)),
+      Effect.matchEffect({ onFailure: told(client), onSuccess: home })
+    ))
   return [
     HttpLayerRouter.route("POST", path, OidcSession.sameOrigin(pressed)),
     // who comes here by the address bar has pressed nothing
@@ -105,7 +113,7 @@ const button = <R>(
 
 const answered = (api: Api, answer: Calls.Answer): Pages.Outcome => ({
   isGood: true,
-  title: `${api.title} has answered, and knows who called`,
+  title: `${api.title}: it has answered, and says who called`,
   answer
 })
 
@@ -138,7 +146,7 @@ const buttons = [
     Effect.gen(function*() {
       const { invoices } = yield* Site
       yield* UserTokenManager.get({ client, resource: invoices.url, forceRenewal: true })
-      return { isGood: true, title: `There is a new token for ${invoices.title}` }
+      return { isGood: true, title: `${invoices.title}: there is a new token` }
     })),
   ...button("/revoke", (client) =>
     Effect.as(UserTokenManager.revoke({ client }), {
@@ -176,8 +184,9 @@ const signingInAndOut = Layer.unwrapEffect(Effect.map(Site, ({ providers }) =>
   OidcRoutes.layer({
     pages: {
       error: (error) => {
-        const { next, status, text, title } = sentence(error)
-        return Pages.respond(Pages.message({ next, text, title }), providers, status)
+        const told = sentence(error)
+        const client = error._tag === "LoginRefused" ? error.clientName : undefined
+        return Pages.respond(Pages.message(told, client), providers, told.status)
       },
       signOut: (action) => Pages.respond(Pages.askToSignOut(action), providers)
     }

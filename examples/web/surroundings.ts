@@ -112,8 +112,8 @@ export const start = (flags: Flags, options: Options = {}) =>
 
     const site: Site["Type"] = {
       providers: providers.map(({ client, server, title }) => ({ client, title, issuer: server.issuer })),
-      invoices: { title: "the invoices API", url: invoices.url },
-      reports: { title: "the reports API", url: reports.url },
+      invoices: { title: "Invoices API", url: invoices.url },
+      reports: { title: "Reports API", url: reports.url },
       notes: notesOf(flags)
     }
     const clients = Object.fromEntries(providers.map(({ callbackPath, client, credentials, server }, index) => [

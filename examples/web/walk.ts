@@ -33,8 +33,8 @@ const oneProvider = (
       [home.url === `${publicUrl}/` && home.body.includes("Alice Example"), `${client}: alice on the start page`],
       [callerOf(asMe) === "alice", `${client}: a call as alice`],
       [callerOf(asApp) === "web", `${client}: a call as the app`],
-      [callerOf(other) === "alice" && other.body.includes("the reports API has answered"), `${client}: the other API`],
-      [renewed.status === 200 && renewed.body.includes("There is a new token"), `${client}: a renewed token`]
+      [callerOf(other) === "alice" && titleOf(other).startsWith("Reports API"), `${client}: the other API`],
+      [titleOf(renewed).endsWith("there is a new token"), `${client}: a renewed token`]
     ]
     return facts
   })
