@@ -1,6 +1,6 @@
 /** The web app of the examples, driven in a real browser. */
-import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { assert, describe, it, layer, vi } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
 import * as Browser from "../servers/browser.ts"
 import * as Redis from "../servers/redis.ts"
 import { ringKey } from "../web/surroundings.ts"
@@ -14,6 +14,18 @@ const goBack = (page: Browser.Page, steps: number) =>
   page.evaluate((steps) => history.go(-steps), steps).catch(() => undefined)
 
 const hasName = (page: Browser.Page) => Effect.map(Browser.text(page), (text) => text.includes("Alice Example"))
+
+/** What is printed from here on, until the end of the scope. */
+const consoleOutput = Effect.acquireRelease(
+  Effect.sync(() => {
+    const said: Array<unknown> = []
+    const spies = (["debug", "log", "info", "warn", "error"] as const).map((method) =>
+      vi.spyOn(console, method).mockImplementation((...all) => void said.push(all))
+    )
+    return { said, spies }
+  }),
+  ({ spies }) => Effect.sync(() => spies.forEach((spy) => spy.mockRestore()))
+).pipe(Effect.map(({ said }) => said))
 
 /** No refresh token was used twice, and none was refused but for a nonce. */
 const usedOnce = (refreshes: ReadonlyArray<{ readonly token: string; readonly outcome: string }>) => {
@@ -375,9 +387,13 @@ describe.skipIf(!Browser.available)("the web app", () => {
     for (const flags of [{}, { "server-sessions": true, dpop: true, par: true }]) {
       it.scoped(`no page and no log shows a token, code, state or cookie (${Object.keys(flags).join(", ") || "plain"})`, () =>
         Effect.gen(function*() {
-          const { issued, jar, page, url } = yield* start(flags)
+          const said = yield* consoleOutput
+          const { issued, jar, journal, page, settings, url } = yield* start(flags)
           const pages: Array<string> = []
           const secrets = issued
+          for (const { clientSecret } of Object.values(settings.clients)) {
+            if (clientSecret !== undefined) secrets.add(Redacted.value(clientSecret))
+          }
           page.on("response", (response) => {
             const { origin, searchParams } = new URL(response.url())
             for (const name of ["code", "state", "nonce", "code_challenge", "id_token_hint"]) {
@@ -397,12 +413,15 @@ describe.skipIf(!Browser.available)("the web app", () => {
           yield* press(page, "Renew now")
           yield* Browser.goto(page, url)
           pages.push(yield* Browser.use(page, "read it all", () => page.content()))
-          assert.isAtLeast(secrets.size, 14)
+          assert.isAtLeast(secrets.size, 15)
           assert.isAtLeast(pages.length, 8)
           for (const secret of secrets) {
             assert.isAtLeast(secret.length, 8)
             assert.isFalse(pages.some((text) => text.includes(secret)), "a secret is on a page")
+            assert.isFalse(journal.entries().some(({ text }) => text.includes(secret)), "a secret is in the log")
           }
+          assert.isTrue(journal.entries().some(({ level, who }) => who === "library" && level === "DEBUG"))
+          assert.deepStrictEqual(said, [])
         }))
     }
   })

@@ -75,10 +75,12 @@ export const make = Effect.map(Effect.clock, (clock: Clock.Clock) => {
       text: client === undefined ? text : `${String(client)}: ${text}`
     })
   })
+  const journal = Journal.of({ entries: () => entries, counts: () => counts })
   return {
+    ...journal,
     /** In place of the console, and all that the library has to say. */
     layer: Layer.mergeAll(
-      Layer.succeed(Journal, { entries: () => entries, counts: () => counts }),
+      Layer.succeed(Journal, journal),
       Logger.replace(Logger.defaultLogger, logger),
       OAuthLogging.layer(LogLevel.Debug)
     ),
