@@ -1,6 +1,6 @@
 /** A server of Node on loopback, that can be stopped and started again. */
 import { Effect, Schedule } from "effect"
-import type http from "node:http"
+import http from "node:http"
 import type https from "node:https"
 import type { AddressInfo } from "node:net"
 
@@ -24,3 +24,12 @@ export const stop = (server: http.Server | https.Server): Effect.Effect<void> =>
     server.close(() => resume(Effect.void))
     server.closeAllConnections()
   })
+
+/** A browser keeps connections open that it may need later; this server does not wait for them when it is closed. */
+export class ImpatientServer extends http.Server {
+  override close(done?: (error?: Error) => void): this {
+    super.close(done)
+    this.closeAllConnections()
+    return this
+  }
+}

@@ -1,11 +1,11 @@
 /** The web app of the examples, driven in a real browser. */
 import { assert, describe, it, layer, vi } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Fiber, Redacted } from "effect"
 import * as Browser from "../servers/browser.ts"
 import * as Redis from "../servers/redis.ts"
 import { ringKey } from "../web/surroundings.ts"
 import * as RelyingParty from "./relyingParty.ts"
-import { Chromium, endOf, fact, outcome, press, seeItEnd, signIn, start } from "./webApp.ts"
+import { arrivals, Chromium, endOf, fact, outcome, press, seeItEnd, signIn, start } from "./webApp.ts"
 
 const signedOut = "Who are you?"
 
@@ -121,10 +121,14 @@ describe.skipIf(!Browser.available)("the web app", () => {
 
       it.scoped(`many buttons pressed at once share one refresh (${sessions})`, () =>
         Effect.gen(function*() {
-          const { jar, page, server, url } = yield* start({ "server-sessions": sessions === "server-sessions" })
+          const { holdTokens, jar, page, server, url } = yield* start({
+            "server-sessions": sessions === "server-sessions"
+          })
           yield* signIn(page, url, "alice")
           const tabs = yield* Effect.replicateEffect(Browser.newPage(jar), 4)
           yield* Effect.forEach(tabs, (tab) => Browser.goto(tab, url))
+          // nobody gets a token before all four have come to ask for it
+          holdTokens(Fiber.join(yield* Effect.forkScoped(arrivals("/call-as-me", tabs.length))))
           yield* Effect.forEach(tabs, (tab) => press(tab, "Call the API as me"), { concurrency: "unbounded" })
           for (const tab of tabs) assert.strictEqual(yield* fact(tab, ".outcome", "Caller"), "alice")
           yield* press(page, "Renew now")

@@ -2,6 +2,8 @@
 import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
+import type { IncomingMessage } from "node:http"
 import type { ServedRequest } from "../servers/authorizationServer.ts"
 import * as Browser from "../servers/browser.ts"
 import * as App from "../web/app.ts"
@@ -13,13 +15,16 @@ export class Chromium extends Context.Tag("Chromium")<Chromium, Browser.Browser>
   static readonly Live = Layer.scoped(Chromium, Browser.launch)
 }
 
-/** A client that tells what each answer of a server says. */
-const tapped = (onAnswer: (body: string) => void) =>
+/** A client that tells what each answer of a server says, and whose requests for tokens may have to wait. */
+const tapped = (onAnswer: (body: string) => void, beforeToken: () => Effect.Effect<void>) =>
   Effect.map(
     Layer.build(NodeHttpClient.layerUndici),
     (context) =>
       HttpClient.transformResponse(
-        Context.get(context, HttpClient.HttpClient),
+        HttpClient.tapRequest(
+          Context.get(context, HttpClient.HttpClient),
+          ({ url }) => url.endsWith("/token") ? Effect.suspend(beforeToken) : Effect.void
+        ),
         Effect.flatMap((response) =>
           Effect.map(response.text, (body) => {
             onAnswer(body)
@@ -51,7 +56,14 @@ export const start = (flags: Partial<Flags.Flags> = {}, options: Omit<Surroundin
       }
     })
     const issued = new Set<string>()
-    const httpClient = yield* tapped((body) => secretsOf(body).forEach((secret) => issued.add(secret)))
+    let beforeToken: Effect.Effect<void> = Effect.void
+    const httpClient = yield* tapped(
+      (body) => secretsOf(body).forEach((secret) => issued.add(secret)),
+      () => beforeToken
+    )
+    const holdTokens = (until: Effect.Effect<void>): void => {
+      beforeToken = until
+    }
     const clients = Object.fromEntries(
       Object.entries(settings.clients).map(([name, client]) => [name, { ...client, httpClient }])
     )
@@ -72,7 +84,33 @@ export const start = (flags: Partial<Flags.Flags> = {}, options: Omit<Surroundin
     const page = yield* Browser.newPage(jar)
     const [server] = servers
     if (server === undefined) return yield* Effect.dieMessage("there is no provider")
-    return { url: settings.publicUrl, settings, servers, server, requests, issued, journal, run, browser, jar, page }
+    return {
+      url: settings.publicUrl,
+      settings,
+      servers,
+      server,
+      requests,
+      issued,
+      holdTokens,
+      journal,
+      run,
+      browser,
+      jar,
+      page
+    }
+  })
+
+/** Ends when so many requests for a path have reached a server of this process. */
+export const arrivals = (path: string, count: number) =>
+  Effect.async<void>((resume) => {
+    let arrived = 0
+    const onStart = (message: unknown) => {
+      if ((message as { readonly request: IncomingMessage }).request.url === path && ++arrived === count) {
+        resume(Effect.void)
+      }
+    }
+    subscribe("http.server.request.start", onStart)
+    return Effect.sync(() => void unsubscribe("http.server.request.start", onStart))
   })
 
 /** A button in the section of one sign-in. */

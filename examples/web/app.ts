@@ -6,7 +6,7 @@ import * as RedisTokenStore from "@effect-oauth/platform-node/RedisTokenStore"
 import { HttpLayerRouter } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Layer } from "effect"
-import { createServer } from "node:http"
+import { ImpatientServer } from "../servers/listening.ts"
 import * as Routes from "./routes.ts"
 import { Site } from "./site.ts"
 
@@ -44,7 +44,7 @@ const sessionsIn = (
 
 export const layer = ({ clients, port, publicUrl, sessions, site }: Settings) =>
   HttpLayerRouter.serve(Routes.layer, { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provide(NodeHttpServer.layer(() => createServer(), { host: "127.0.0.1", port })),
+    Layer.provide(NodeHttpServer.layer(() => new ImpatientServer(), { host: "127.0.0.1", port })),
     Layer.provide(Oidc.layer({ publicUrl })),
     Layer.provide(NodeOAuth.layer),
     Layer.provide(OidcClients.layer(clients)),
