@@ -1,8 +1,8 @@
 /** Somebody who signs in, presses every button and signs out, without a browser: `npm run example web -- --check`. */
 import { Effect } from "effect"
-import { UserAgent } from "../../packages/oidc/test/support/userAgent.ts"
 import type { AuthorizationServer } from "../servers/authorizationServer.ts"
 import * as Telling from "../servers/telling.ts"
+import { UserAgent } from "../servers/userAgent.ts"
 import type { Settings } from "./app.ts"
 
 type Page = Awaited<ReturnType<UserAgent["go"]>>

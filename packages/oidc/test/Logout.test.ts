@@ -63,7 +63,7 @@ describe("signing out", () => {
     const [revokeOnSignOut, hints] of [
       [undefined, ["refresh_token"]],
       ["refresh", ["refresh_token"]],
-      ["both", ["access_token", "refresh_token"]],
+      ["both", ["refresh_token", "access_token"]],
       ["nothing", []]
     ] as const
   ) {

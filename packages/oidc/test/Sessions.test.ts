@@ -38,8 +38,10 @@ for (const [kind, provide] of kinds) {
     it.scoped("are kept by a cookie that no script sees, of this host only", () =>
       Effect.gen(function*() {
         const { browser } = yield* signedIn(options)
-        assert.lengthOf(browser.last, 1)
-        const [pair = "", ...attributes] = (browser.last[0] ?? "").split("; ")
+        // What is deleted with it is what an earlier, longer session may have left behind.
+        const kept = browser.last.filter((line) => !line.includes("Max-Age=0;"))
+        assert.lengthOf(kept, 1)
+        const [pair = "", ...attributes] = (kept[0] ?? "").split("; ")
         assert.match(pair, /^__Host-session=/)
         assert.sameMembers(attributes, ["Max-Age=28800", "Path=/", "HttpOnly", "Secure", "SameSite=Lax"])
       }))

@@ -444,15 +444,35 @@ for (const [kind, provide] of kinds) {
           yield* due
           assert.strictEqual(Server.valueOf(yield* web.get(browser)), "access-0")
           assert.include(log.text(), "WARN")
-          assert.include(log.text(), "the user's token is used although it was to be renewed")
+          assert.include(log.text(), "the current one goes on being used")
           yield* TestClock.adjust("10 seconds")
           const error = yield* Effect.flip(web.get(browser))
           assert.strictEqual(error._tag, failure._tag)
           server.answer = answer
+          yield* TestClock.adjust("10 seconds")
           assert.strictEqual(Server.valueOf(yield* web.get(browser)), "access-3")
           assert.strictEqual(yield* web.whoIs(browser), "alice")
         }))
     }
+
+    it.scoped("is not waited for by each request while the server is down, and a renewal on demand asks all the same", () =>
+      Effect.gen(function*() {
+        const { browser, server, web } = yield* start()
+        server.answer = () => Effect.fail(Server.unreachable)
+        yield* due
+        for (let request = 0; request < 20; request++) {
+          assert.strictEqual(Server.valueOf(yield* web.get(browser)), "access-0")
+        }
+        assert.strictEqual(server.asked.length, 1)
+        yield* TestClock.adjust("1 seconds")
+        yield* web.get(browser)
+        assert.strictEqual(server.asked.length, 2)
+        yield* TestClock.adjust("1 seconds")
+        yield* web.get(browser)
+        assert.strictEqual(server.asked.length, 2)
+        yield* Effect.flip(web.get(browser, { forceRenewal: true }))
+        assert.strictEqual(server.asked.length, 3)
+      }))
 
     it.scoped("is no harm if the store holds another refresh token by then", () =>
       Effect.gen(function*() {

@@ -3,10 +3,11 @@
  * and client, and to its end.
  */
 import type * as AccessToken from "@effect-oauth/core/AccessToken"
-import { type AccessTokenError, TokenCacheClosed } from "@effect-oauth/core/OAuthError"
+import { type AccessTokenError, TokenCacheClosed, type TokenRequestInvalid } from "@effect-oauth/core/OAuthError"
 import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as OAuthMetrics from "@effect-oauth/core/OAuthMetrics"
-import type { TokenEndpoint, TokenResponse } from "@effect-oauth/core/TokenEndpoint"
+import type { SigningKey } from "@effect-oauth/core/SigningKey"
+import type { ExchangeError, TokenEndpoint, TokenResponse } from "@effect-oauth/core/TokenEndpoint"
 import * as TokenGrant from "@effect-oauth/core/TokenGrant"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
 import * as Clock from "effect/Clock"
@@ -30,6 +31,7 @@ import type { TokenConcurrency } from "../../TokenConcurrency.ts"
 import * as UserTokens from "../../UserTokens.ts"
 import { attempts, type KeptTokens, refusedTooOften, type UserTokenStore } from "../../UserTokenStore.ts"
 import type { SignIns } from "../session/signIns.ts"
+import * as Backoffs from "./backoffs.ts"
 import { isAlive, type Wanted, willDo } from "./freshness.ts"
 import type { SessionKeys } from "./sessionKeys.ts"
 
@@ -97,20 +99,29 @@ export const make = (services: Services): Refresh => {
   const find = (tokens: UserTokens.UserTokens, { address }: Place): AccessToken.AccessToken | undefined =>
     tokens.accessTokens[UserTokens.addressOf(address)]
 
-  const observed = <A, E extends { readonly _tag: string; readonly message: string }>(
-    { name }: OidcClient,
-    exchange: Effect.Effect<A, E>
-  ): Effect.Effect<A, E> =>
-    exchange.pipe(
+  const backoffs = Backoffs.make<ExchangeError | TokenRequestInvalid>()
+
+  const exchange = (
+    { client, session }: Place,
+    refreshToken: Redacted.Redacted<string>,
+    parameters: TokenRequestParameters,
+    dpop: SigningKey | undefined
+  ) =>
+    endpoint.request(client.login, TokenGrant.refreshToken(refreshToken), parameters, { dpop }).pipe(
       Metric.trackDurationWith(OAuthMetrics.acquisitionMillis, Duration.toMillis),
       Effect.tapBoth({
-        onSuccess: () =>
-          Effect.zipRight(Metric.increment(OAuthMetrics.retrieved), log.debug(name, "a new access token of a user")),
-        onFailure: ({ _tag, message }) =>
-          Effect.zipRight(
-            Metric.increment(Metric.tagged(OAuthMetrics.retrievalFailed, "error", _tag)),
-            log.warning(name, `no new access token of a user: ${message}`)
+        onSuccess: () => {
+          backoffs.succeeded(lockOf(session, client))
+          return Effect.zipRight(
+            Metric.increment(OAuthMetrics.retrieved),
+            log.debug(client.name, "a new access token of a user")
           )
+        },
+        onFailure: (error) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            backoffs.failed(lockOf(session, client), error, now)
+            return Metric.increment(Metric.tagged(OAuthMetrics.retrievalFailed, "error", error._tag))
+          })
       })
     )
 
@@ -237,12 +248,14 @@ export const make = (services: Services): Refresh => {
       if (store.isWritable?.(session) === false) {
         return isUsable ? tokens : yield* new ResponseStarted({ clientName: client.name })
       }
+      const pausing = wanted._tag === "New" ? undefined : backoffs.current(lockOf(session, client), now)
+      if (pausing !== undefined) return isUsable ? tokens : yield* pausing
       const dpop = yield* keys.of(client, tokens)
-      const response = yield* Effect.either(
-        observed(client, endpoint.request(client.login, TokenGrant.refreshToken(refreshToken), parameters, { dpop }))
-      )
+      const response = yield* Effect.either(exchange(place, refreshToken, parameters, dpop))
       if (response._tag === "Right") return yield* landed(place, kept, refreshToken, response.right)
       const error = response.left
+      const meanwhile = isUsable ? "; the current one goes on being used" : ""
+      yield* log.warning(client.name, `no new access token of a user: ${error.message}${meanwhile}`)
       if (error._tag === "TokenEndpointError" && error.error === "invalid_grant" && !isAgain) {
         return yield* refused(place, refreshToken, Effect.suspend(() => once(place, wanted, parameters, true)))
       }
