@@ -12,13 +12,13 @@ body { margin: 0; background: var(--back); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif }
 header { background: var(--card); border-bottom: 1px solid var(--line) }
 header > div, main { max-width: 66rem; margin: 0 auto; padding: 0 1.5rem }
-header > div { min-height: 4rem; display: flex; align-items: center; gap: 1rem }
+header > div { min-height: 4rem; padding-top: .6rem; padding-bottom: .6rem; display: flex; flex-wrap: wrap; align-items: center; gap: 1rem }
 .brand { display: flex; align-items: center; gap: .6rem; color: inherit; font-weight: 650; text-decoration: none;
   letter-spacing: -.01em }
-.brand i { width: 1.5rem; height: 1.5rem; border-radius: 7px; background: var(--act); position: relative }
+.brand i { flex: none; width: 1.5rem; height: 1.5rem; border-radius: 7px; background: var(--act); position: relative }
 .brand i::after { content: ""; position: absolute; inset: .42rem; border: 2px solid #fff; border-radius: 50% }
 .who { margin-left: auto; color: var(--soft) }
-main { padding-top: 2rem; padding-bottom: 3rem; display: grid; gap: 1.25rem }
+main { padding-top: 2rem; padding-bottom: 3rem; display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.25rem }
 section { padding: 1.5rem; background: var(--card); border: 1px solid var(--line); border-radius: 14px; min-width: 0 }
 h1 { margin: 0 0 .4rem; font-size: 1.75rem; line-height: 1.2; letter-spacing: -.02em }
 h2 { margin: 0 0 1rem; font-size: 1.1rem; letter-spacing: -.01em }
@@ -39,6 +39,7 @@ dt { color: var(--soft) }
 dd { margin: 0; overflow-wrap: anywhere }
 .scroll { overflow-x: auto }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums }
+.scroll table { min-width: 44rem }
 th { padding: .4rem 1rem .4rem 0; color: var(--soft); font-size: .8125rem; font-weight: 600; text-align: left;
   white-space: nowrap }
 td:first-child { white-space: nowrap }
@@ -54,7 +55,7 @@ time { white-space: nowrap }
 .chips li { padding: .15rem .65rem; color: var(--soft); background: var(--tint); border-radius: 99px; font-size: .8125rem }
 .chips b { color: var(--ink) }
 .log { margin: 0; padding: 0; list-style: none; max-height: 22rem; overflow-y: auto }
-.log li { display: grid; grid-template-columns: max-content 5rem minmax(0, 1fr); gap: .9rem; padding: .3rem 0;
+.log li { display: grid; grid-template-columns: max-content 4rem minmax(0, 1fr); gap: .9rem; padding: .3rem 0;
   border-top: 1px solid var(--line); font-size: .875rem }
 .log li:first-child { border-top: 0 }
 .log span { color: var(--soft); font-variant-numeric: tabular-nums }
