@@ -85,16 +85,14 @@ const makeRoom = (cookies: BrowserCookies): void => {
   for (const name of names.slice(0, Math.max(0, names.length - most + 1))) cookies.remove(name)
 }
 
-/** The cookie of this login, taken from the browser. */
-const takeCookie = (
+/** The cookie of this login. */
+const findCookie = (
   cookies: BrowserCookies,
   hash: string
 ): { readonly name: string; readonly value: string } | undefined => {
   const name = cookies.names(start).find((name) => name.endsWith(`.${hash.slice(0, 22)}`))
   if (name === undefined) return undefined
-  const value = cookies.get(name)
-  cookies.remove(name)
-  return value === undefined ? undefined : { name, value }
+  return { name, value: cookies.get(name) ?? "" }
 }
 
 const inTime = (login: LoginState, now: number): boolean => now - login.startedAt < Duration.toMillis(lifetime)
@@ -140,8 +138,10 @@ export const makeCookies: Effect.Effect<LoginStateStore["Type"], never, Signer> 
       Effect.gen(function*() {
         const now = yield* Clock.currentTimeMillis
         const { hash } = yield* nameOf(signer, state, now)
-        const cookie = takeCookie(cookies, hash)
-        if (cookie === undefined || !used.add(hash, now)) return Option.none()
+        const cookie = findCookie(cookies, hash)
+        if (cookie === undefined) return Option.none()
+        cookies.remove(cookie.name)
+        if (!used.add(hash, now)) return Option.none()
         const text = yield* encryption.open(cookie.name, cookie.value)
         return text.pipe(
           Option.flatMap((text) => Either.getRight(decode(text))),
@@ -190,11 +190,14 @@ export const makeStored: Effect.Effect<LoginStateStore["Type"], never, Signer | 
         Effect.gen(function*() {
           const now = yield* Clock.currentTimeMillis
           const { hash } = yield* nameOf(signer, state, now)
-          const cookie = takeCookie(cookies, hash)
+          const cookie = findCookie(cookies, hash)
           if (cookie === undefined) return Option.none()
           const key = yield* keyOf(state, cookie.value)
           const stored = yield* failed("take login")(store.get(key))
-          if (Option.isNone(stored) || !(yield* failed("take login")(store.remove(key)))) return Option.none()
+          const isTaken = Option.isSome(stored) && (yield* failed("take login")(store.remove(key)))
+          // While the store fails the browser keeps it, for another try.
+          cookies.remove(cookie.name)
+          if (Option.isNone(stored) || !isTaken) return Option.none()
           const text = yield* encryption.open(key, stored.value.value)
           return text.pipe(
             Option.flatMap((text) => Either.getRight(decode(text))),

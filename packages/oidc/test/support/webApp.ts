@@ -3,7 +3,7 @@
  * level, the platform's own line for each request among it.
  */
 import type { OAuthError, TokenClients } from "@effect-oauth/core"
-import { ClientCredentialsTokenManager, TokenStore } from "@effect-oauth/core"
+import { ClientCredentialsTokenManager, Signer, TokenStore } from "@effect-oauth/core"
 import type { OidcClient, Sessions } from "@effect-oauth/oidc"
 import {
   CurrentUser,
@@ -136,6 +136,10 @@ const movableClock = () => {
     }
   }
 }
+
+/** What a `LoginStateStore` of one's own stands on. */
+export const loginServices = (store: TokenStore.TokenStore["Type"]) =>
+  Layer.mergeAll(Layer.orDie(encryption), Signer.layer, Layer.succeed(TokenStore.TokenStore, store))
 
 /** A pages.error that keeps what it was given. */
 const keeping = (errors: Array<OidcRoutes.PageError>): Partial<OidcRoutes.Pages> => ({
