@@ -26,8 +26,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import { customized } from "./internal/incoming.ts"
+import { causeOf, nameOf } from "./internal/nameOf.ts"
 import * as Client from "./OidcClient.ts"
 import { OidcClientNotFound } from "./OidcError.ts"
 
@@ -248,17 +248,6 @@ export interface ResolverOptions {
 }
 
 type Found = Effect.Effect<Client.OidcClient, LookupError>
-
-/** What may be told of an error of somebody else's: its tag or its name, never its text. */
-const nameOf = (error: unknown): string =>
-  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
-    ? error._tag
-    : error instanceof Error
-    ? error.name
-    : "an error without a name"
-
-const causeOf = (cause: Cause.Cause<unknown>): string =>
-  Cause.isInterruptedOnly(cause) ? "an interruption" : nameOf(Cause.squash(cause))
 
 /** What a resolver gives, as this module checks and names it. */
 const lookup = <E>(

@@ -9,6 +9,7 @@ import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -16,6 +17,7 @@ import type * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { CurrentUser } from "./CurrentUser.ts"
 import { crossSiteProblem } from "./internal/browser/sameSite.ts"
+import { causeOf } from "./internal/nameOf.ts"
 import { builtIn } from "./internal/routes/pages.ts"
 import { OidcClients } from "./OidcClients.ts"
 import { CrossSiteRequest } from "./OidcError.ts"
@@ -133,6 +135,9 @@ const make = (options: Options) =>
     const pages: Pages = { ...builtIn, ...options.pages }
     const log = yield* OAuthLogging.make
 
+    const brokeOff = (cause: Cause.Cause<unknown>) =>
+      log.warning(undefined, `a route of signing in or out broke off with ${causeOf(cause)}`)
+
     const failed = (error: PageError): Effect.Effect<Response> => {
       const clientName = "clientName" in error ? error.clientName : undefined
       const level = ordinary.has(error._tag) ? log.info : log.warning
@@ -214,6 +219,7 @@ const make = (options: Options) =>
       ))
 
     return {
+      brokeOff,
       paths,
       callbackPaths: (yield* clients.callbackPaths) as ReadonlyArray<HttpLayerRouter.PathInput>,
       sessions,
@@ -268,9 +274,10 @@ const unobserved = (paths: ReadonlyArray<string>) => {
 export const layer = (
   options: Options = {}
 ): Layer.Layer<never, never, HttpLayerRouter.HttpRouter | OidcLogin | OidcLogout | Sessions | OidcClients> =>
-  Layer.unwrapEffect(Effect.map(make(options), ({ callbackPaths, handlers, paths, sessions }) => {
+  Layer.unwrapEffect(Effect.map(make(options), ({ brokeOff, callbackPaths, handlers, paths, sessions }) => {
+    // The platform's line would show the address.
     const quiet = <E, R>(handler: Effect.Effect<Response, E, R>) =>
-      HttpMiddleware.withLoggerDisabled(Effect.map(handler, guarded))
+      HttpMiddleware.withLoggerDisabled(Effect.map(Effect.tapDefect(handler, brokeOff), guarded))
     // Within, so that a session that cannot be opened is as quiet as the rest.
     const page = (handler: Handler<CurrentUser>) =>
       quiet(Effect.map(Effect.provideService(OidcSession.middleware(handler), Sessions, sessions), unframed))

@@ -144,6 +144,15 @@ describe("the cookie of a login", () => {
       yield* isRefused(app, browser, yield* go(browser, answer), "LoginAnswerInvalid/state")
     }))
 
+  it.scopedLive("that has a name which no cookie can have does not stop a login", () =>
+    Effect.gen(function*() {
+      const { app, browser } = yield* start()
+      const jar = browser.jarOf(app.url)
+      for (let index = 0; index < 10; index++) jar.set(`login."${index}`, { value: "planted", attributes: "" })
+      yield* login(app, browser)
+      yield* isSomebody(app, browser)
+    }))
+
   it.scopedLive("goes when it was used, and shows nothing of the login", () =>
     Effect.gen(function*() {
       const { app, browser, provider } = yield* start()

@@ -263,10 +263,16 @@ describe("the hooks of a program", () => {
 
   it.scopedLive("that die before a user is signed in sign nobody in", () =>
     Effect.gen(function*() {
-      const { app, browser } = yield* withHooks({ transformPrincipal: () => Effect.die(new Error("broken")) })
+      const { app, browser } = yield* withHooks({
+        transformPrincipal: () => Effect.die(new TypeError("a secret text"))
+      })
       const page = yield* login(app, browser)
       assert.strictEqual(page.status, 500)
       assert.strictEqual(page.body, "")
       yield* isNobody(app, browser)
+      const told = app.lines.filter((line) => line.includes("broke off"))
+      assert.strictEqual(told.length, 1)
+      assert.include(told[0], "TypeError")
+      assert.notInclude(app.lines.join("\n"), "a secret text")
     }))
 })

@@ -19,6 +19,9 @@ export interface Browser extends BrowserCookies {
   readonly hasLeft: boolean
 }
 
+/** RFC 6265 section 4.1.1: no response can have set, or can take back, a cookie of another name. */
+const isToken = (name: string): boolean => /^[\w!#$%&'*+\-.^`|~]+$/.test(name)
+
 interface Change {
   readonly value: string
   readonly maxAge: Duration.DurationInput
@@ -47,7 +50,9 @@ class RequestBrowser implements Browser {
   names(start: string) {
     const prefix = this.nameOf("")
     const wanted = this.nameOf(start)
-    return [...this.values.keys()].filter((name) => name.startsWith(wanted)).map((name) => name.slice(prefix.length))
+    return [...this.values.keys()].filter((name) => name.startsWith(wanted) && isToken(name)).map((name) =>
+      name.slice(prefix.length)
+    )
   }
   get(name: string) {
     const values = this.values.get(this.nameOf(name))
