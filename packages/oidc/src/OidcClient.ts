@@ -136,8 +136,8 @@ export class OidcClient extends Data.TaggedClass("OidcClient")<{
   readonly revokeOnSignOut: "refresh" | "both" | "nothing"
 }> {}
 
-/** Parameters of the login that are not anybody's to choose. */
-const reserved: ReadonlySet<string> = new Set([
+/** @internal Parameters of the login that are not anybody's to choose. */
+export const reserved: ReadonlySet<string> = new Set([
   "response_type",
   "response_mode",
   "client_id",

@@ -1,4 +1,4 @@
-import { OidcHooks, Principal } from "@effect-oauth/oidc"
+import { OidcHooks, OidcLogin, Principal } from "@effect-oauth/oidc"
 import { HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
@@ -188,6 +188,41 @@ describe("a login", () => {
         max_age: "90"
       })
       assert.deepStrictEqual(parameters.getAll("resource"), ["https://a.example", "https://b.example"])
+      yield* isSomebody(app, browser)
+    }))
+})
+
+describe("a login that a program begins", () => {
+  it.scopedLive("asks for what the program wants, and leaves the protocol alone", () =>
+    Effect.gen(function*() {
+      const begin = Effect.gen(function*() {
+        const address = yield* (yield* OidcLogin.OidcLogin).start({
+          prompt: "login",
+          loginHint: "alice",
+          scope: "openid email",
+          resource: "https://a.example",
+          parameters: {
+            ui_locales: "de",
+            request_uri: "https://evil.example",
+            response_mode: "fragment",
+            state: "fixed"
+          }
+        })
+        return HttpServerResponse.redirect(address.href, { status: 303 })
+      })
+      const { app, browser, provider } = yield* start({}, { routes: { "/begin": Effect.orDie(begin) } })
+      yield* go(browser, `${app.url}/begin`)
+      const asked = Object.fromEntries(provider.asked[0]?.parameters ?? [])
+      assert.deepInclude(asked, {
+        prompt: "login",
+        login_hint: "alice",
+        scope: "openid email",
+        resource: "https://a.example",
+        ui_locales: "de"
+      })
+      assert.notProperty(asked, "request_uri")
+      assert.notProperty(asked, "response_mode")
+      assert.match(asked.state ?? "", /^[\w-]{43}$/)
       yield* isSomebody(app, browser)
     }))
 })

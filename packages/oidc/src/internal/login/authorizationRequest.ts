@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { LoginState } from "../../LoginStateStore.ts"
-import type { OidcClient } from "../../OidcClient.ts"
+import { type OidcClient, reserved } from "../../OidcClient.ts"
 
 /** @internal */
 export type Parameters = Readonly<Record<string, string | ReadonlyArray<string>>>
@@ -19,6 +19,7 @@ export interface Wishes {
   readonly loginHint?: string | undefined
   readonly scope?: string | undefined
   readonly resource?: string | ReadonlyArray<string> | undefined
+  /** Those that belong to the protocol are passed over. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
 }
 
@@ -42,7 +43,7 @@ export const parametersOf = (
 ): Parameters =>
   present({
     ...client.authorizationParameters,
-    ...wishes.parameters,
+    ...Object.fromEntries(Object.entries(wishes.parameters ?? {}).filter(([name]) => !reserved.has(name))),
     prompt: wishes.prompt ?? client.prompt,
     login_hint: wishes.loginHint,
     acr_values: login.acrValues,
