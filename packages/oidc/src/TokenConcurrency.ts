@@ -9,7 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { SessionStoreError } from "./OidcError.ts"
@@ -55,7 +55,13 @@ export const makeLocal: Effect.Effect<TokenConcurrency["Type"]> = Effect.sync(()
 
 const unlocked = (problem: string) => Either.left(new SessionStoreError({ operation: "lock", problem }))
 
-type Turn<A, E> = Either.Either<Exit.Exit<A, E>, SessionStoreError>
+const late = (wait: Duration.DurationInput) =>
+  new SessionStoreError({
+    operation: "lock",
+    problem: `the turn did not come within ${Duration.format(Duration.decode(wait))}`
+  })
+
+type Turn<A, E> = Either.Either<Exit.Exit<A, E | SessionStoreError>, SessionStoreError>
 
 /** What became of the effect under the lock; a left if the store did not let it begin. */
 const underLock = <A, E, R>(
@@ -80,13 +86,8 @@ const underLock = <A, E, R>(
           ? Effect.map(known.value, (exit): Turn<A, E> => Either.right(exit))
           : Effect.succeed(otherwise))
     const locked = Effect.suspend(() => store.withLock(`refresh:${key}`, { lease, wait }, () => use)).pipe(
-      Effect.map((turn): Turn<A, E> =>
-        Either.fromOption(turn, () =>
-          new SessionStoreError({
-            operation: "lock",
-            problem: `the turn did not come within ${Duration.format(Duration.decode(wait))}`
-          }))
-      ),
+      // Somebody else is at work for so long: nothing that the store has failed at.
+      Effect.map((turn): Turn<A, E> => Either.right(Option.getOrElse(turn, () => Exit.fail(late(wait))))),
       Effect.catchAll((error) => orLanded(unlocked(`${error.store}, ${error.operation}: ${error.problem}`))),
       Effect.catchAllDefect(() => orLanded(unlocked("it broke off with a defect")))
     )
