@@ -55,6 +55,13 @@ const isNavigation = ({ headers, method }: HttpServerRequest.HttpServerRequest):
   (headers["sec-fetch-mode"] === "navigate" ||
     (headers["sec-fetch-mode"] === undefined && (headers.accept ?? "").includes("text/html")))
 
+/** Servers give the path; handlers of `Request` objects the whole address. */
+const pathOf = ({ originalUrl }: HttpServerRequest.HttpServerRequest): string => {
+  if (!URL.canParse(originalUrl)) return originalUrl
+  const { pathname, search } = new URL(originalUrl)
+  return `${pathname}${search}`
+}
+
 /**
  * Lets only users through who are signed in. Pages are sent to `loginPath` (default `/auth/login`) and come back; any other
  * request is answered with 401.
@@ -69,7 +76,7 @@ export const required =
       if (Option.isSome(user.principal)) return app
       const headers = { "cache-control": "no-store" }
       if (!isNavigation(request)) return Effect.succeed(HttpServerResponse.empty({ status: 401, headers }))
-      const login = `${options.loginPath ?? "/auth/login"}?returnTo=${encodeURIComponent(request.originalUrl)}`
+      const login = `${options.loginPath ?? "/auth/login"}?returnTo=${encodeURIComponent(pathOf(request))}`
       return Effect.succeed(HttpServerResponse.redirect(login, { status: 303, headers }))
     })
 
