@@ -323,8 +323,17 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
           startedAt: now,
           seenAt: now
         })
+        if (isInSession) return yield* session.start(content)
+        const others = yield* Effect.forEach(
+          Object.keys(before).filter((name) => name !== clientName),
+          (name) => Effect.map(store.get(session, name), (kept) => ({ name, kept }))
+        )
         yield* session.start(content)
-        if (!isInSession) yield* store.set(session, clientName, tokens, null)
+        // The session has another key now, by which a store may know its tokens.
+        for (const { kept, name } of others) {
+          if (Option.isSome(kept)) yield* store.set(session, name, kept.value.tokens, null)
+        }
+        yield* store.set(session, clientName, tokens, null)
       })
     )
   }
