@@ -1,10 +1,11 @@
 /** A token endpoint without a network: rotates refresh tokens, takes each of them once, and does what a test tells it. */
 import { AccessToken, OAuthError, OAuthValues, TokenEndpoint, TokenGrant } from "@effect-oauth/core"
 import type { SigningKey, TokenRequestParameters } from "@effect-oauth/core"
-import { Clock, DateTime, type Duration, Effect, Layer, Redacted } from "effect"
+import { Clock, DateTime, type Duration, Effect, Layer, Redacted, Schema } from "effect"
 import type { Option } from "effect"
 
 export interface Asked {
+  /** Empty, if a token of the program's own was asked for. */
   readonly refreshToken: string
   readonly parameters: TokenRequestParameters.TokenRequestParameters
   readonly key: SigningKey.SigningKey | undefined
@@ -43,7 +44,7 @@ export const accessToken = (
 ): AccessToken.AccessToken =>
   new AccessToken.AccessToken({
     value: Redacted.make(access),
-    type: OAuthValues.TokenType.make(type),
+    type: Schema.decodeSync(OAuthValues.TokenType)(type),
     clientName: "web",
     scope,
     obtainedAt: DateTime.unsafeMake(now),
@@ -79,7 +80,7 @@ export const make = () => {
         return yield* refusal("invalid_grant")
       }
       const given = yield* server.answer(one, asked.length)
-      if (given.refresh !== undefined && given.refresh !== refreshToken) used.add(refreshToken)
+      if (refreshToken !== "" && given.refresh !== undefined && given.refresh !== refreshToken) used.add(refreshToken)
       return {
         accessToken: accessToken(given, sentAt, given.type === "DPoP" ? options.dpop?.thumbprint : undefined),
         refreshToken: redacted(given.refresh),

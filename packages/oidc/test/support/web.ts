@@ -16,6 +16,7 @@ import {
 } from "@effect-oauth/oidc"
 import type { OidcClient } from "@effect-oauth/oidc"
 import { NodeSigner } from "@effect-oauth/platform-node"
+import type { HttpClientRequest } from "@effect/platform"
 import { HttpApp, HttpClient, HttpClientResponse, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import type { Scope } from "effect"
 import { Clock, Context, Effect, Exit, Fiber, Layer, Redacted } from "effect"
@@ -75,20 +76,23 @@ const metadata = {
 }
 
 /** Knows the server's metadata, and nothing else. */
-const http = Layer.succeed(
-  HttpClient.HttpClient,
-  HttpClient.make((request) =>
-    Effect.succeed(
-      HttpClientResponse.fromWeb(
-        request,
-        request.url.includes("/.well-known/") ? Response.json(metadata) : new Response(null, { status: 404 })
-      )
-    )
+const http = (token: Options["token"]) =>
+  Layer.succeed(
+    HttpClient.HttpClient,
+    HttpClient.make((request) => {
+      const answer = request.url.includes("/.well-known/")
+        ? Response.json(metadata)
+        : token === undefined
+        ? new Response(null, { status: 404 })
+        : token(request)
+      return Effect.succeed(HttpClientResponse.fromWeb(request, answer))
+    })
   )
-)
 
 export interface Options {
   readonly server?: TokenServer.TokenServer | undefined
+  /** The answers of a token endpoint to the library's own requests, in place of `server`. */
+  readonly token?: ((request: HttpClientRequest.HttpClientRequest) => Response) | undefined
   readonly clients?: Readonly<Record<string, OidcClient.OidcClientOptions>> | undefined
   readonly client?: Partial<OidcClient.OidcClientOptions> | undefined
   readonly sessions?: Partial<Sessions.Options> | undefined
@@ -123,9 +127,9 @@ export const layer = (options: Options = {}) => {
     Layer.provideMerge(OAuth.layer),
     Layer.provideMerge(Layer.mergeAll(
       OidcClients.layer(clients),
-      server.layer,
+      options.token === undefined ? server.layer : Layer.empty,
       Layer.succeed(IdToken.IdTokenVerifier, options.idTokens ?? idTokens),
-      http
+      http(options.token)
     )),
     Layer.provideMerge(encryption(options.ring)),
     Layer.provideMerge(provide),
@@ -148,7 +152,12 @@ const ok = HttpServerResponse.empty()
 const requestOf = (browser: Browser, { headers, url = "https://app.test/" }: RequestOptions) =>
   HttpServerRequest.fromWeb(
     new Request(url, {
-      headers: { host: new URL(url).host, ...(browser.header === "" ? {} : { cookie: browser.header }), ...headers }
+      headers: {
+        host: new URL(url).host,
+        "x-forwarded-proto": "https",
+        ...(browser.header === "" ? {} : { cookie: browser.header }),
+        ...headers
+      }
     })
   )
 
@@ -212,8 +221,17 @@ export const make = (context: Context.Context<Services>) => {
           startedAt: now,
           seenAt: now
         })
+        const others = yield* Effect.forEach(Object.keys(isInSession ? {} : session.known?.signIns ?? {}), (name) =>
+          Effect.map(store.get(session, name), (kept) => ({ name, kept })))
         yield* session.start(content)
-        if (!isInSession) yield* store.set(session, user.clientName, tokens, null)
+        for (const { kept, name } of others) {
+          if (kept._tag === "Some") {
+            yield* store.set(session, name, kept.value.tokens, null)
+          }
+        }
+        if (!isInSession) {
+          yield* store.set(session, user.clientName, tokens, null)
+        }
       }))
 
   const get = (browser: Browser, parameters?: UserTokenManager.UserTokenRequestParameters, options?: RequestOptions) =>
