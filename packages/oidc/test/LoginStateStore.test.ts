@@ -2,9 +2,9 @@ import { OAuthError, TokenStore } from "@effect-oauth/core"
 import { LoginStateStore } from "@effect-oauth/oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import { answerOf, go, isRefused, isSomebody, login, me, registration } from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
-import { UserAgent } from "./support/userAgent.ts"
 import * as WebApp from "./support/webApp.ts"
 
 /** A store that tells what was written to it, and can break. */

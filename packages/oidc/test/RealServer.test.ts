@@ -3,9 +3,9 @@ import { SessionStore, UserTokenStore } from "@effect-oauth/oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
 import { exportJWK, generateKeyPair } from "jose"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import { hashOf } from "../../../examples/servers/users/refreshes.ts"
 import * as App from "./support/app.ts"
-import { UserAgent } from "./support/userAgent.ts"
 
 interface Token {
   readonly error?: string

@@ -2,6 +2,7 @@ import { OidcHooks, OidcLogin, Principal } from "@effect-oauth/oidc"
 import { HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import type { UserAgent } from "../../../examples/servers/userAgent.ts"
 import {
   answerOf,
   everybody,
@@ -15,7 +16,6 @@ import {
   start,
   tokenOf
 } from "./support/attack.ts"
-import type { UserAgent } from "./support/userAgent.ts"
 
 const isGuarded = (headers: Headers) => {
   assert.strictEqual(headers.get("cache-control"), "no-store")

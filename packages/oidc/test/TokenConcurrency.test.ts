@@ -80,7 +80,7 @@ describe("turns", () => {
       yield* TestClock.adjust("1 seconds")
       const waiting = yield* Effect.fork(Effect.flip(two.serialised("a", Effect.void)))
       for (let seconds = 0; seconds < 32; seconds++) yield* TestClock.adjust("1 seconds")
-      assert.include((yield* waiting).message, "30 seconds")
+      assert.include((yield* waiting).message, "30s")
     }))
 
   for (

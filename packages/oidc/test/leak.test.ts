@@ -176,7 +176,7 @@ describe("the key of a session", () => {
         const browser = new Browser()
         yield* web.signIn(browser, { ...login, refresh: `refresh-of-${values.length}` })
         yield* web.get(browser, { forceRenewal: true })
-        values.push(...browser.jar.values())
+        for (const value of browser.jar.values()) values.push(value)
         server.answer = () => Effect.succeed({ access: "a", type: "DPoP", lifetime: 100 })
       }
       assert.isAbove(values.length, 3)

@@ -3,8 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "effect/FastCheck"
 import http from "node:http"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import { answerOf, isNobody, isSomebody, login, start } from "./support/attack.ts"
-import { UserAgent } from "./support/userAgent.ts"
 import type { WebApp } from "./support/webApp.ts"
 
 interface Request {
