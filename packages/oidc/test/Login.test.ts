@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { everybody, go, isNobody, isSomebody, tokenOf } from "./support/attack.ts"
+import * as jose from "jose"
+import { everybody, go, isNobody, isSomebody, login, start as startBent, tokenOf } from "./support/attack.ts"
 import { byKey, keyPair, signIn, start } from "./support/realProvider.ts"
 
 /** Where the browser was sent to at the server. */
@@ -68,6 +69,26 @@ describe("a login at a real provider", () => {
       yield* signIn(app, browser)
       yield* isSomebody(app, browser)
       assert.deepStrictEqual([...asked(browser.visited).keys()].sort(), ["client_id", "request"])
+    }))
+
+  it.scopedLive("signs them for this server, for a while, with numbers as numbers", () =>
+    Effect.gen(function*() {
+      const { privateKey } = yield* keyPair
+      const resource = ["https://a.example", "https://b.example"]
+      const { app, browser, provider } = yield* startBent({ signedRequest: privateKey, maxAge: "1 hour", resource })
+      yield* login(app, browser)
+      yield* isSomebody(app, browser)
+      const request = provider.requests("/authorize")[0]?.form.get("request") ?? ""
+      const { aud, exp = 0, iat = 0, iss, jti, max_age, resource: named } = jose.decodeJwt(request)
+      assert.deepStrictEqual({ aud, iss, max_age, named }, {
+        aud: provider.issuer,
+        iss: "web",
+        max_age: 3600,
+        named: resource
+      })
+      assert.isString(jti)
+      assert.strictEqual(exp - iat, 300)
+      assert.deepInclude(jose.decodeProtectedHeader(request), { typ: "oauth-authz-req+jwt", kid: "key-of-the-app" })
     }))
 
   it.scopedLive("signs them with a key of their own, and pushes them", () =>
