@@ -14,7 +14,7 @@ import {
 import { NodeOAuth } from "@effect-oauth/platform-node"
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Logger, Redacted } from "effect"
 import { randomBytes } from "node:crypto"
 import http from "node:http"
 import { start as startServer } from "../../../../examples/servers/authorizationServer.ts"
@@ -24,6 +24,9 @@ export const encryption = TokenEncryption.layer([{
   id: "1",
   key: Redacted.make(randomBytes(32).toString("base64url"))
 }])
+
+/** What is logged is for whoever captures it; the console of a test stays empty. */
+const quiet = Logger.remove(Logger.defaultLogger)
 
 export type Handler = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -127,7 +130,11 @@ export const start = <P = never>(options: Options<P> = {}) =>
       disableLogger: true,
       disableListenLog: true
     })
-      .pipe(Layer.provide(NodeHttpServer.layer(() => http.createServer(), { port })), Layer.provideMerge(services))
+      .pipe(
+        Layer.provide(NodeHttpServer.layer(() => http.createServer(), { port })),
+        Layer.provideMerge(services),
+        Layer.provide(quiet)
+      )
     const context = yield* Layer.build(app)
     return { url, server, context }
   })

@@ -19,7 +19,7 @@ import { NodeSigner } from "@effect-oauth/platform-node"
 import type { HttpClientRequest } from "@effect/platform"
 import { HttpApp, HttpClient, HttpClientResponse, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import type { Scope } from "effect"
-import { Clock, Context, Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Logger, Redacted } from "effect"
 import { randomBytes } from "node:crypto"
 import type { Browser } from "./browser.ts"
 import * as TokenServer from "./tokenServer.ts"
@@ -134,7 +134,9 @@ export const layer = (options: Options = {}) => {
     Layer.provideMerge(encryption(options.ring)),
     Layer.provideMerge(provide),
     // Hashes and seals at once: nothing but the clock takes time.
-    Layer.provideMerge(NodeSigner.layer)
+    Layer.provideMerge(NodeSigner.layer),
+    // What is logged is for whoever captures it.
+    Layer.provide(Logger.remove(Logger.defaultLogger))
   )
 }
 
