@@ -495,12 +495,28 @@ describe("TokenEndpoint", () => {
   })
 
   describe("revoke", () => {
-    const revoke = (server: Stub) =>
+    const revoke = (server: Stub, parameters?: Readonly<Record<string, string>>) =>
       Effect.gen(function*() {
         const endpoint = yield* TokenEndpoint.TokenEndpoint
         const client = yield* clientOf({ revocationEndpoint: "https://as.test/revoke" })
-        return yield* endpoint.revoke(client, Redacted.make("the token"), "access_token")
+        return yield* endpoint.revoke(client, Redacted.make("the token"), "access_token", { parameters })
       }).pipe(Effect.provide(services(server)))
+
+    it.effect("sends extra parameters along, and none in place of the protocol's", () =>
+      Effect.gen(function*() {
+        const server = stub(() => new Response(null))
+        yield* revoke(server, { tenant: "t" })
+        assert.deepStrictEqual(server.seen[0]?.form, [
+          ["tenant", "t"],
+          ["token", "the token"],
+          ["token_type_hint", "access_token"]
+        ])
+        for (const name of ["token", "token_type_hint", "client_id", "grant_type"]) {
+          const error = yield* Effect.flip(revoke(server, { [name]: "x" }))
+          assert.deepInclude(error, { _tag: "TokenRequestInvalid", field: `parameters.${name}` })
+        }
+        assert.strictEqual(server.seen.length, 1)
+      }))
 
     it.effect("sends the token with the client's credentials; 200 says it is gone", () =>
       Effect.gen(function*() {
