@@ -159,19 +159,16 @@ for (const [kind, provide] of kinds) {
     it.scoped("show neither cookie nor token when they are printed", () =>
       Effect.gen(function*() {
         const { browser, web } = yield* signedIn(options)
+        const [before = "none"] = browser.jar.values()
         const text = yield* web.visit(browser, (user) =>
-          Effect.as(
-            user.session.start(user.session.known!),
+          Effect.map(user.session.start(user.session.known!), () =>
             [
-              inspect(user, { depth: 20, showHidden: true }),
-              inspect(user.session, { depth: 20, showHidden: true }),
-              inspect(user.session.cookies, { depth: 20, showHidden: true }),
-              inspect(user.session.known, { depth: 20, showHidden: true }),
+              ...[user, user.session, user.session.cookies, user.session.known].map((value) =>
+                inspect(value, { depth: 20, showHidden: true })
+              ),
               JSON.stringify(user),
               String(user.session)
-            ].join("\n")
-          ))
-        const before = [...browser.jar.values()][0] ?? "none"
+            ].join("\n")))
         for (
           const secret of [before, browser.last[0]?.split(/[=;]/)[1] ?? "none", "access-0", "refresh-0", "id:alice"]
         ) {

@@ -176,13 +176,13 @@ describe("the key of a session", () => {
         const browser = new Browser()
         yield* web.signIn(browser, { ...login, refresh: `refresh-of-${values.length}` })
         yield* web.get(browser, { forceRenewal: true })
-        for (const value of browser.jar.values()) values.push(value)
+        values.push(browser.header)
         server.answer = () => Effect.succeed({ access: "a", type: "DPoP", lifetime: 100 })
       }
       assert.isAbove(values.length, 3)
       const secret = String(jwk.d)
       for (const value of values) {
-        const inside = value.split(".").map((part) => Buffer.from(part, "base64url").toString("latin1")).join("")
+        const inside = value.split(/[.=]/).map((part) => Buffer.from(part, "base64url").toString("latin1")).join("")
         assert.isFalse(value.includes(secret) || inside.includes(secret) || inside.includes("access-"))
       }
     }))

@@ -77,6 +77,9 @@ export interface Refresh {
 const isSameSecret = (one: Redacted.Redacted<string> | undefined, other: Redacted.Redacted<string> | undefined) =>
   one !== undefined && other !== undefined && Redacted.value(one) === Redacted.value(other)
 
+/** What a clock that is off by more than the tolerance would explain: nothing that says it is another user. */
+const ofTime: ReadonlySet<IdTokenInvalid["reason"]> = new Set(["exp", "iat", "nbf"])
+
 /** A rotated token that is not written down is lost: a store that fails is tried again for a while. */
 const persistently = Schedule.exponential("100 millis").pipe(
   Schedule.union(Schedule.spaced("2 seconds")),
@@ -172,7 +175,7 @@ export const make = (services: Services): Refresh => {
     const previous = session.known?.signIns[client.name]?.principal
     if (idToken === undefined) return Effect.succeed(undefined)
     const unchecked = (why: string) =>
-      Effect.as(log.warning(client.name, `the ID token of a refresh was not looked at: ${why}`), undefined)
+      Effect.as(log.warning(client.name, `the ID token of a refresh is not used: ${why}`), undefined)
     return idTokens.verify(client, idToken, {
       accessToken: accessToken.value,
       previous: previous === undefined ? undefined : { ...previous.claims, sub: previous.sub }
@@ -184,7 +187,7 @@ export const make = (services: Services): Refresh => {
         DiscoveryError: ({ message }) => unchecked(message),
         TimeoutException: () => unchecked("the server's keys did not come in time"),
         IdTokenInvalid: (error) =>
-          discard(place, response, presented).pipe(
+          ofTime.has(error.reason) ? unchecked(error.message) : discard(place, response, presented).pipe(
             Effect.zipRight(signIns.end(session, client.name, "SubjectChanged")),
             Effect.zipRight(
               Effect.fail(error.reason === "sub" ? new SessionEnded({ reason: "SubjectChanged" }) : error)

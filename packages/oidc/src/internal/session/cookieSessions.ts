@@ -96,6 +96,8 @@ export const make = (settings: Settings): CookieSessions => {
     /** What the browser has, or will have if it has not begun to answer. */
     #cookie: Cookie | undefined
     #isNews = false
+    /** An end that others have told of: by the time of the response the browser may have the cookie of a new sign-in. */
+    #hasEnded = false
 
     constructor(browser: Browser, cookie: Cookie | undefined, now: number) {
       this.cookies = browser
@@ -124,6 +126,7 @@ export const make = (settings: Settings): CookieSessions => {
         ? undefined
         : new Cookie({ id: cookie.id, revision: newer.revision, content: newer.content })
       this.#isNews = true
+      this.#hasEnded = newer.content === undefined
     }
 
     #put(cookie: Cookie, content: SessionContent | undefined, now: number): Effect.Effect<void> {
@@ -214,7 +217,9 @@ export const make = (settings: Settings): CookieSessions => {
         const now = yield* Clock.currentTimeMillis
         this.#catchUp(now)
         const cookie = this.#cookie
-        if (cookie === undefined) return shownBy(this.cookies).length === 0 ? undefined : remove(this.cookies)
+        if (cookie === undefined) {
+          return this.#hasEnded || shownBy(this.cookies).length === 0 ? undefined : remove(this.cookies)
+        }
         if (!this.#isNews && !isToBeTouched(cookie.content, lifetimes, now)) return
         const content = touched(cookie.content, now)
         const sealed = yield* fitting(new Cookie({ ...cookie, content }))

@@ -77,7 +77,8 @@ export const make = (
             ? undefined
             : withSignIn(content, client.name, new SignIn({ ...signIn, principal }))
         })).pipe(
-          // What a refresh says of the user is not worth losing its tokens.
+          // What a refresh says of the user is not worth losing its tokens, nor the turn for long.
+          Effect.timeout("5 seconds"),
           Effect.catchAllCause(() => log.warning(client.name, "what a refresh said of the user could not be kept"))
         ),
 

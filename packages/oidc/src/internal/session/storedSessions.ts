@@ -190,10 +190,8 @@ export const make = (settings: Settings): StoredSessions => {
         }
         const key = yield* signer.sha256(id)
         const kept = yield* get(key)
-        if (Option.isNone(kept)) {
-          browser.remove(cookieName)
-          return new StoredSession(browser, undefined, undefined)
-        }
+        // Its cookie stays: by the time of the response the browser may have that of a new sign-in.
+        if (Option.isNone(kept)) return new StoredSession(browser, undefined, undefined)
         const session = new StoredSession(browser, key, kept.value)
         if (!browser.hasLeft) yield* touch(session, browser, kept.value, id)
         return session
