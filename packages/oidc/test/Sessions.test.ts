@@ -74,7 +74,6 @@ for (const [kind, provide] of kinds) {
         assert.strictEqual(yield* web.whoIs(browser), "alice")
         yield* TestClock.adjust("8 hours")
         assert.strictEqual(yield* web.whoIs(browser), undefined)
-        assert.strictEqual(browser.jar.size, 0)
         assert.strictEqual(yield* web.whoIs(left), undefined)
       }))
 
@@ -123,7 +122,8 @@ for (const [kind, provide] of kinds) {
         assert.notStrictEqual(yield* keyOf(victim), planted)
         assert.strictEqual(yield* web.whoIs(victim), "alice")
         assert.strictEqual(yield* web.whoIs(attacker), undefined)
-        assert.strictEqual(attacker.jar.size, 0)
+        // What is late, in the same browser, does not take the new cookie away.
+        assert.deepStrictEqual(attacker.last, [])
       }))
 
     it.scoped("are ended for each copy of the cookie", () =>
@@ -201,7 +201,9 @@ for (const [kind, provide] of kinds) {
         ) {
           const tampering = new Browser(new Map([[name, changed]]))
           assert.strictEqual(yield* web.whoIs(tampering), undefined)
-          assert.strictEqual(tampering.jar.size, 0)
+          // What looks like an id could be that of a session that a new sign-in has replaced.
+          const isId = kind === "on the server" && /^[\w-]{43}$/.test(changed)
+          assert.strictEqual(tampering.jar.size, isId ? 1 : 0)
         }
       }))
   })

@@ -1,5 +1,5 @@
 import { AccessTokenHttpClient, SigningKey, TokenRetriever } from "@effect-oauth/core"
-import type { OAuthError, TokenRequestParameters } from "@effect-oauth/core"
+import { OAuthError, type TokenRequestParameters } from "@effect-oauth/core"
 import { OidcClients, UserAccessTokenHttpClient, UserTokenManager } from "@effect-oauth/oidc"
 import { HttpClient, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
@@ -42,7 +42,8 @@ const signedIn = (options: Web.Options = {}) =>
 
 /** The middleware of either fixture, over the same API. */
 const fixtures = {
-  user: (options?: UserAccessTokenHttpClient.Options) => UserAccessTokenHttpClient.make({}, options),
+  user: (options?: UserAccessTokenHttpClient.Options<OAuthError.AccessTokenError>) =>
+    UserAccessTokenHttpClient.make({}, options),
   machine: (options?: AccessTokenHttpClient.Options & { readonly customize?: Customize }) =>
     AccessTokenHttpClient.clientCredentials(OidcClients.tokenClientName("web"), {}, options)
 }
@@ -252,6 +253,39 @@ describe("a customizer of outgoing calls", () => {
     Effect.map(asMachine(byHeader), (scopes) => assert.deepStrictEqual(scopes, ["of-header"])))
   it.scoped("sees the URL of the call, for the client [parity 88]", () =>
     Effect.map(asMachine(undefined, byUrl), (scopes) => assert.deepStrictEqual(scopes, ["invoices"])))
+})
+
+describe("a customizer that fails", () => {
+  const failing: Customize = () =>
+    Effect.fail(new OAuthError.TokenRequestInvalid({ clientName: "web", field: "scope", problem: "there is none" }))
+
+  it.scoped("fails the call of a user with its own error, and nothing is sent [parity 82, changed]", () =>
+    Effect.gen(function*() {
+      const { browser, server, web } = yield* signedIn()
+      const { bearers, client } = api()
+      const error = yield* web.visit(
+        browser,
+        () =>
+          Effect.flatMap(
+            fixtures.user({ customize: failing }),
+            (withToken) => Effect.flip(client.pipe(withToken).execute(HttpClientRequest.get(url)))
+          )
+      )
+      assert.strictEqual(error._tag, "TokenRequestInvalid")
+      assert.deepStrictEqual([bearers(), server.asked], [[], []])
+    }))
+
+  it.scoped("fails the call of the client with its own error, and nothing is sent [parity 83, changed]", () =>
+    Effect.gen(function*() {
+      const { server, web } = yield* signedIn()
+      const { bearers, client } = api()
+      const error = yield* Effect.flatMap(
+        fixtures.machine({ customize: failing }),
+        (withToken) => Effect.flip(client.pipe(withToken).execute(HttpClientRequest.get(url)))
+      ).pipe(Effect.provide(web.context))
+      assert.strictEqual(error._tag, "TokenRequestInvalid")
+      assert.deepStrictEqual([bearers(), server.asked], [[], []])
+    }))
 })
 
 /** Everything that a customizer can change, but whose token it is. */
