@@ -1,18 +1,19 @@
-import type { OAuthError, TokenClients, TokenEncryption } from "@effect-oauth/core"
+import type { AccessTokenHttpClient, OAuthError, TokenClients, TokenEncryption } from "@effect-oauth/core"
 import {
-  type CurrentUser,
+  CurrentUser,
   type Oidc,
   OidcClients,
   OidcConnection,
   OidcSession,
   type Session,
+  type Sessions,
   type SessionStore,
   UserAccessTokenHttpClient,
   UserTokenManager,
   type UserTokens
 } from "@effect-oauth/oidc"
 import type { OidcError } from "@effect-oauth/oidc"
-import { HttpClient, type HttpClientError, HttpServerResponse } from "@effect/platform"
+import { type HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, type Layer } from "effect"
 import { describe, expect, test } from "tstyche"
 
@@ -40,16 +41,12 @@ describe("UserTokenManager", () => {
 
 describe("UserAccessTokenHttpClient", () => {
   test("adds its errors and the user to a client, and those of its customizer", () => {
-    const client = Effect.gen(function*() {
-      const withToken = yield* UserAccessTokenHttpClient.make({}, {
-        customize: () => Effect.fail("no tenant" as const)
-      })
-      return withToken(yield* HttpClient.HttpClient)
-    })
-    expect<Effect.Effect.Success<typeof client>>().type.toBeAssignableTo<
-      HttpClient.HttpClient.With<
-        UserAccessTokenHttpClient.CallError | "no tenant" | HttpClientError.HttpClientError,
-        CurrentUser.CurrentUser
+    const made = UserAccessTokenHttpClient.make({}, { customize: () => Effect.fail("no tenant" as const) })
+    expect(made).type.toBe<
+      Effect.Effect<
+        AccessTokenHttpClient.Middleware<UserAccessTokenHttpClient.CallError | "no tenant", CurrentUser.CurrentUser>,
+        OidcClients.LookupError,
+        UserTokenManager.UserTokenManager | OidcClients.OidcClients
       >
     >()
   })
@@ -57,8 +54,13 @@ describe("UserAccessTokenHttpClient", () => {
 
 describe("middleware", () => {
   test("gives the user to a route", () => {
-    const app = OidcSession.middleware(OidcSession.required()(Effect.succeed(HttpServerResponse.empty())))
-    expect<CurrentUser.CurrentUser>().type.not.toBeAssignableTo<Effect.Effect.Context<typeof app>>()
+    expect(OidcSession.middleware(Effect.as(CurrentUser.CurrentUser, HttpServerResponse.empty()))).type.toBe<
+      Effect.Effect<
+        HttpServerResponse.HttpServerResponse,
+        never,
+        Sessions.Sessions | HttpServerRequest.HttpServerRequest
+      >
+    >()
   })
 
   test("adds the end of the session to the errors", () => {
