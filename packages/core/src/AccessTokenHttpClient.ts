@@ -15,7 +15,7 @@ import type { AccessToken } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
 import { healing } from "./internal/dpop/proving.ts"
 import { authorize, isBound, prove } from "./internal/middleware/attaching.ts"
-import { policy } from "./internal/middleware/destination.ts"
+import { originsOfRetriever, policy } from "./internal/middleware/destination.ts"
 import { middleware } from "./internal/middleware/middleware.ts"
 import { parts } from "./internal/middleware/perAttempt.ts"
 import { markReplayable } from "./internal/middleware/replay.ts"
@@ -124,14 +124,17 @@ export const retryUnauthorized = (response: HttpClientResponse.HttpClientRespons
 export const make = <E2, R2>(
   retriever: TokenRetriever.TokenRetriever<E2, R2>,
   options: Options = {}
-): Middleware<E2 | SendError, R2> =>
-  middleware(retriever, {
-    refusalOf: policy(options),
+): Middleware<E2 | SendError, R2> => {
+  // Of a retriever that knows its origins a redirect to another one is refused as well.
+  const { allowInsecure, allowedOrigins = originsOfRetriever(retriever) } = options
+  return middleware(retriever, {
+    refusalOf: policy({ allowedOrigins, allowInsecure }),
     isHealable: options.retryUnauthorized ?? retryUnauthorized,
     sendWithout: options.onTokenFailure === "sendWithout",
-    followsNothing: options.allowedOrigins !== undefined,
+    followsNothing: allowedOrigins !== undefined,
     optionsOf: (fiber) => fiber.currentContext.unsafeMap.get(CurrentRequestOptions.key)
   })
+}
 
 /**
  * The middleware with tokens of the program's own authority, for the named client; without a name, for the only one.

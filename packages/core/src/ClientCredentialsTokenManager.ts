@@ -20,12 +20,8 @@ import { isKnown } from "./internal/known.ts"
 import { found } from "./internal/problem.ts"
 import { shown } from "./internal/url.ts"
 import { certificateOf } from "./internal/wire/certificate.ts"
-import {
-  type AccessTokenError,
-  type TokenClientNotFound,
-  TokenRequestInvalid,
-  TokenTypeMismatch
-} from "./OAuthError.ts"
+import { notApplicable, refused } from "./internal/wire/notApplicable.ts"
+import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import { Signer } from "./Signer.ts"
 import { TokenCache, type TokenCacheAddress, type TokenCacheRequest } from "./TokenCache.ts"
@@ -79,18 +75,6 @@ interface Addresses {
 
 const none: TokenRequestParameters = {}
 
-/** The type of what is no access token (RFC 8693 section 2.2.1). */
-const notApplicable = "N_A"
-
-const unusable = (client: TokenClient): TokenTypeMismatch =>
-  new TokenTypeMismatch({
-    clientName: client.name,
-    endpoint: client.tokenEndpoint === undefined ? client.issuer ?? "" : shown(client.tokenEndpoint),
-    status: 200,
-    expected: client.dpop === undefined ? "Bearer" : "DPoP",
-    found: notApplicable
-  })
-
 const isReady = (found: Exit.Exit<AccessToken>): boolean =>
   found._tag === "Failure" || found.value.keyThumbprint === undefined || possessionOf(found.value) !== undefined
 
@@ -121,7 +105,7 @@ export const make: Effect.Effect<
     const { grant = TokenGrant.clientCredentials, ...rest } = parameters
     return Effect.flatMap(
       endpoint.request(client, grant, rest, retries ? undefined : { retries: 0 }),
-      ({ accessToken }) => accessToken.type === notApplicable ? unusable(client) : Effect.succeed(accessToken)
+      ({ accessToken }) => accessToken.type === notApplicable ? refused(client) : Effect.succeed(accessToken)
     )
   }
 
@@ -155,9 +139,11 @@ export const make: Effect.Effect<
     thumbprint: string | undefined
   ): Address => {
     const invalid = validate(client.name, parameters)
-    return invalid === undefined
-      ? Either.map(cacheKey.make(client, parameters, thumbprint), (key) => ({ key, found: undefined }))
-      : Either.left(invalid)
+    if (invalid !== undefined) return Either.left(invalid)
+    return Either.map(
+      cacheKey.make(client, parameters, thumbprint),
+      (key) => ({ key: cacheKey.isCustom ? key + TokenCacheKey.subjectOf(parameters.grant) : key, found: undefined })
+    )
   }
 
   const known = new WeakMap<TokenClient, Addresses>()
@@ -195,8 +181,16 @@ export const make: Effect.Effect<
    * What all processes call this token. A key of the key store's is not everybody's, so tokens that are bound to it are
    * apart; the rest of the name is hashed, since it tells of tenants and may hold secrets.
    */
-  const storeKeyOf = (client: TokenClient, key: string): Effect.Effect<string, AccessTokenError> => {
-    if (cacheKey.isCustom) return Effect.succeed(key)
+  const storeKeyOf = (
+    client: TokenClient,
+    key: string,
+    grant: TokenGrant.TokenGrant | undefined
+  ): Effect.Effect<string, AccessTokenError> => {
+    if (cacheKey.isCustom) {
+      const subject = TokenCacheKey.subjectOf(grant)
+      if (subject === "") return Effect.succeed(key)
+      return Effect.map(signer.sha256(subject), (hash) => `${key.slice(0, key.length - subject.length)}:${hash}`)
+    }
     const thumbprint = client.dpop === true
       ? Effect.map(keys.get(client.name), ({ thumbprint }) => thumbprint)
       : Effect.succeed("")
@@ -212,7 +206,7 @@ export const make: Effect.Effect<
     parameters: TokenRequestParameters = none
   ): TokenCacheRequest => ({
     key,
-    storeKey: storeKeyOf(client, key),
+    storeKey: storeKeyOf(client, key, parameters.grant),
     clientName: client.name,
     endpoint: client.tokenEndpoint === undefined ? client.issuer ?? "" : shown(client.tokenEndpoint),
     expiryBuffer: client.expiryBuffer,

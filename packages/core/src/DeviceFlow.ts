@@ -15,8 +15,9 @@ import type { TokenRequestParameters } from "./TokenRequestParameters.ts"
 
 /**
  * - `userCode`, `verificationUri`, `verificationUriComplete`: to be shown to the user.
- * - `tokens`: waits until the user is done. Asks as often as the server allows, less often when it says so or does not answer.
- *   `access_denied` comes as `TokenEndpointError`.
+ * - `tokens`: waits until the user is done. Asks as often as the server allows, less often when it says so, and while it does
+ *   not answer. A user who says no comes as `TokenEndpointError`, `access_denied`; one who takes too long as
+ *   `DeviceLoginExpired`.
  *
  * @since 0.1.0
  * @category models
@@ -29,17 +30,31 @@ export interface DeviceLogin {
   readonly tokens: Effect.Effect<TokenResponse, ExchangeError | TokenRequestInvalid | DeviceLoginExpired>
 }
 
-/** How long to wait before the next question, after one that was not answered with tokens; `undefined` if it is over. */
-const next = (
-  error: ExchangeError | TokenRequestInvalid,
-  interval: Duration.Duration
-): Duration.Duration | undefined => {
-  if (error._tag === "TokenEndpointError" && error.error === "authorization_pending") return interval
+/** What the server allows, and how long to wait before the next question. */
+interface Pace {
+  readonly interval: Duration.Duration
+  readonly wait: Duration.Duration
+}
+
+const longestBackoff = Duration.minutes(1)
+
+const codeOf = (error: ExchangeError | TokenRequestInvalid): string | undefined =>
+  error._tag === "TokenEndpointError" ? error.error : undefined
+
+/** After a question that was not answered with tokens; `undefined` if it is over. */
+const next = (error: ExchangeError | TokenRequestInvalid, { interval, wait }: Pace): Pace | undefined => {
+  const after = (slower: Duration.Duration, wait: Duration.Duration): Pace => ({
+    interval: slower,
+    wait: Duration.max(wait, error.retryAfter ?? Duration.zero)
+  })
+  const code = codeOf(error)
+  if (code === "authorization_pending") return after(interval, interval)
   // RFC 8628 section 3.5: for all questions from now on.
-  if (error._tag === "TokenEndpointError" && error.error === "slow_down") {
-    return Duration.sum(interval, Duration.seconds(5))
-  }
-  return error.retryable ? Duration.times(interval, 2) : undefined
+  const slower = Duration.sum(interval, Duration.seconds(5))
+  if (code === "slow_down") return after(slower, slower)
+  if (!error.retryable) return undefined
+  // Until it answers again; a long silence must not outlast the login.
+  return after(interval, Duration.max(interval, Duration.min(Duration.times(wait, 2), longestBackoff)))
 }
 
 /**
@@ -75,21 +90,21 @@ export const start = (
     // Scope and resource were said when it began.
     const { assertion, context, parameters: extra } = parameters
 
-    const ask = (interval: Duration.Duration, wait: Duration.Duration): DeviceLogin["tokens"] =>
+    const ask = (pace: Pace): DeviceLogin["tokens"] =>
       Effect.gen(function*() {
         const now = yield* Clock.currentTimeMillis
-        if (now + Duration.toMillis(wait) >= end) {
+        if (now + Duration.toMillis(pace.wait) >= end) {
           yield* Effect.sleep(Duration.millis(Math.max(0, end - now)))
           return yield* new DeviceLoginExpired({ clientName: client.name })
         }
-        yield* Effect.sleep(wait)
+        yield* Effect.sleep(pace.wait)
         const grant = TokenGrant.deviceCode(deviceCode)
         return yield* Effect.catchAll(
           endpoint.request(client, grant, { assertion, context, parameters: extra }, { ...options, retries: 0 }),
-          (error) => {
-            const later = next(error, interval)
-            if (later === undefined) return Effect.fail(error)
-            return ask(later, Duration.max(later, error.retryAfter ?? Duration.zero))
+          (error): DeviceLogin["tokens"] => {
+            if (codeOf(error) === "expired_token") return new DeviceLoginExpired({ clientName: client.name })
+            const later = next(error, pace)
+            return later === undefined ? Effect.fail(error) : ask(later)
           }
         )
       })
@@ -98,7 +113,7 @@ export const start = (
       userCode,
       verificationUri,
       verificationUriComplete,
-      expiresAt: DateTime.unsafeMake(Math.min(end, 8.64e15)),
-      tokens: ask(interval, interval)
+      expiresAt: DateTime.unsafeMake(end),
+      tokens: ask({ interval, wait: interval })
     }
   })

@@ -451,7 +451,7 @@ export class CredentialUnavailable
     "CredentialUnavailable",
     {
       clientName: Schema.String,
-      credential: Schema.Literal("assertion", "key", "certificate"),
+      credential: Schema.Literal("assertion", "key", "certificate", "token"),
       problem: Schema.String,
       retryAfter
     }

@@ -17,7 +17,8 @@ import * as TokenGrant from "./TokenGrant.ts"
 import type { ParameterValue, TokenRequestParameters } from "./TokenRequestParameters.ts"
 
 /**
- * Optional: replaces the built-in key. It must differ wherever the token does, above all by tenant.
+ * Optional: replaces the built-in key. It must differ wherever the token does, above all by tenant. Whose authority a `grant`
+ * brings is told apart beside it, whatever it says.
  *
  * @since 0.1.0
  * @category tags
@@ -45,7 +46,11 @@ const resourceKey = (resource: string | ReadonlyArray<string>): string =>
 
 /** Whose authority: subjects are told apart by their tokens. */
 const grantKey = (grant: TokenGrant.TokenGrant): string =>
-  TokenGrant.grantTypeOf(grant) + parametersKey(TokenGrant.fieldsOf(grant))
+  JSON.stringify([TokenGrant.grantTypeOf(grant), parametersKey(TokenGrant.fieldsOf(grant))])
+
+/** @internal What a key of the user's own ends with: it need not know of subjects, and two of them must not share a token. */
+export const subjectOf = (grant: TokenGrant.TokenGrant | undefined): string =>
+  grant === undefined ? "" : `\n${grantKey(grant)}`
 
 interface ClientKey {
   readonly identity: string

@@ -43,6 +43,7 @@ import type { SigningKey } from "./SigningKey.ts"
 import type { TokenClient } from "./TokenClient.ts"
 import * as TokenGrant from "./TokenGrant.ts"
 import {
+  grantProblem,
   type ParameterValue,
   resources,
   secretsOf,
@@ -272,7 +273,7 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
   return {
     request: (client, grant, parameters = {}, options = {}) =>
       Effect.suspend((): Effect.Effect<TokenResponse, ExchangeError | TokenRequestInvalid> => {
-        const invalid = validate(client.name, parameters) ?? grantProblem(client, grant, parameters)
+        const invalid = validate(client.name, parameters) ?? problemOf(client, grant, parameters)
         if (invalid !== undefined) return Effect.fail(invalid)
         const { dpop, retries = 2 } = options
         return Effect.flatMap(dpop === undefined ? keyOf(client) : Effect.succeed(dpop), (key) =>
@@ -390,15 +391,17 @@ const revocationProblem = (
   })
 }
 
-const grantProblem = (
+const problemOf = (
   client: TokenClient,
   grant: TokenGrant.TokenGrant,
   parameters: TokenRequestParameters
 ): TokenRequestInvalid | undefined => {
   const invalid = (field: string, problem: string) =>
     new TokenRequestInvalid({ clientName: client.name, field, problem })
-  if (grant._tag === "Extension" && !URL.canParse(grant.grantType)) {
-    return invalid("grantType", "expected an absolute URI (RFC 6749 section 4.5)")
+  const wrong = grantProblem(grant)
+  if (wrong !== undefined) return invalid(wrong.field, wrong.problem)
+  if (parameters.grant !== undefined) {
+    return invalid("grant", "is for tokens that are kept: here the grant is an argument of its own")
   }
   for (const name of Object.keys(TokenGrant.fieldsOf(grant))) {
     if (name in client.parameters || name in (parameters.parameters ?? {})) {

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type { ParameterValue } from "./TokenRequestParameters.ts"
 
@@ -143,6 +144,20 @@ export const grantTypeOf: (grant: TokenGrant) => string = $match({
   DeviceCode: () => "urn:ietf:params:oauth:grant-type:device_code",
   Extension: ({ grantType }) => grantType
 })
+
+const tags: ReadonlySet<string> = new Set<TokenGrant["_tag"]>([
+  "ClientCredentials",
+  "AuthorizationCode",
+  "RefreshToken",
+  "TokenExchange",
+  "JwtBearer",
+  "DeviceCode",
+  "Extension"
+])
+
+/** @internal Whether it is one at all; its fields may be wrong still. */
+export const isGrant = (value: unknown): value is TokenGrant =>
+  Predicate.hasProperty(value, "_tag") && typeof value._tag === "string" && tags.has(value._tag)
 
 const present = (
   fields: Readonly<Record<string, ParameterValue | undefined>>

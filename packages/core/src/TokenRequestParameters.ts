@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { ClientAssertion } from "./ClientAssertions.ts"
 import { found, parseField } from "./internal/problem.ts"
@@ -60,19 +61,63 @@ const reserved: ReadonlySet<string> = new Set([
   "token_type_hint"
 ])
 
+interface Problem {
+  readonly field: string
+  readonly problem: string
+}
+
+const isRedactedText = (value: unknown): value is Redacted.Redacted<string> =>
+  Redacted.isRedacted(value) && typeof Redacted.value(value) === "string"
+
+const isParameterValue = (value: unknown): value is ParameterValue =>
+  typeof value === "string" || isRedactedText(value) ||
+  (Array.isArray(value) && value.every((item) => typeof item === "string"))
+
+const aParameterValue = "expected a string, an array of strings or a Redacted<string>"
+
 /** @internal The first thing wrong with extra parameters, as a field name and a sentence. */
-export const parametersProblem = (
-  parameters: Readonly<Record<string, unknown>>
-): { readonly field: string; readonly problem: string } | undefined => {
+export const parametersProblem = (parameters: unknown): Problem | undefined => {
+  if (!Predicate.isReadonlyRecord(parameters)) {
+    return { field: "parameters", problem: found("expected an object", parameters) }
+  }
   for (const [name, value] of Object.entries(parameters)) {
     const field = `parameters.${name}`
     if (reserved.has(name)) {
       return { field, problem: `"${name}" belongs to the protocol: use the field of that name where there is one` }
     }
-    const isText = typeof value === "string" ||
-      (Array.isArray(value) && value.every((item) => typeof item === "string")) ||
-      (Redacted.isRedacted(value) && typeof Redacted.value(value) === "string")
-    if (!isText) return { field, problem: found("expected a string, an array of strings or a Redacted<string>", value) }
+    if (!isParameterValue(value)) return { field, problem: found(aParameterValue, value) }
+  }
+  return undefined
+}
+
+/** A secret that came as a string would be quoted by the errors of a server that quotes it. */
+const secretFields: ReadonlySet<string> = new Set([
+  "code",
+  "code_verifier",
+  "refresh_token",
+  "subject_token",
+  "actor_token",
+  "assertion",
+  "device_code"
+])
+
+/** @internal What is wrong with a grant, where no compiler has looked. */
+export const grantProblem = (grant: unknown): Problem | undefined => {
+  if (!TokenGrant.isGrant(grant)) return { field: "grant", problem: found("expected a TokenGrant", grant) }
+  if (grant._tag === "Extension") {
+    if (typeof grant.grantType !== "string" || !URL.canParse(grant.grantType)) {
+      return { field: "grantType", problem: "expected an absolute URI (RFC 6749 section 4.5)" }
+    }
+    if (!Predicate.isReadonlyRecord(grant.parameters)) {
+      return { field: "grant.parameters", problem: found("expected an object", grant.parameters) }
+    }
+  }
+  for (const [name, value] of Object.entries(TokenGrant.fieldsOf(grant))) {
+    const field = `grant.${name}`
+    if (grant._tag !== "Extension" && secretFields.has(name) && !isRedactedText(value)) {
+      return { field, problem: found("expected a Redacted<string>", value) }
+    }
+    if (!isParameterValue(value)) return { field, problem: found(aParameterValue, value) }
   }
   return undefined
 }
@@ -100,7 +145,11 @@ export const validate = (
     const scope = parseField(OAuthValues.Scope, parameters.scope)
     if (Either.isLeft(scope)) return invalid("scope", scope.left)
   }
-  for (const item of resources(parameters.resource)) {
+  const { resource } = parameters
+  if (resource !== undefined && typeof resource !== "string" && !Array.isArray(resource)) {
+    return invalid("resource", found("expected a string or an array of strings", resource))
+  }
+  for (const item of resources(resource)) {
     const resource = parseField(OAuthValues.Resource, item)
     if (Either.isLeft(resource)) return invalid("resource", resource.left)
   }
@@ -108,6 +157,9 @@ export const validate = (
     return invalid("partition", found("expected a string", parameters.partition))
   }
   if (parameters.assertion !== undefined) {
+    if (!Predicate.isObject(parameters.assertion)) {
+      return invalid("assertion", found("expected an object", parameters.assertion))
+    }
     const { type, value } = parameters.assertion
     if (!Redacted.isRedacted(value) || typeof Redacted.value(value) !== "string") {
       return invalid("assertion.value", found("expected a Redacted<string>", value))
@@ -116,8 +168,12 @@ export const validate = (
       return invalid("assertion.type", found("expected a string", type))
     }
   }
-  if (parameters.grant !== undefined && !TokenGrant.isRepeatable(parameters.grant)) {
-    return invalid("grant", "a grant that can be used once only gives no token to keep: use TokenEndpoint.request")
+  if (parameters.grant !== undefined) {
+    const problem = grantProblem(parameters.grant)
+    if (problem !== undefined) return invalid(problem.field, problem.problem)
+    if (!TokenGrant.isRepeatable(parameters.grant)) {
+      return invalid("grant", "a grant that can be used once only gives no token to keep: use TokenEndpoint.request")
+    }
   }
   const extra = parameters.parameters === undefined ? undefined : parametersProblem(parameters.parameters)
   return extra === undefined ? undefined : invalid(extra.field, extra.problem)
@@ -127,8 +183,14 @@ export const validate = (
 export const freeze = (parameters: TokenRequestParameters): void => {
   Object.freeze(parameters)
   if (typeof parameters.resource === "object") Object.freeze(parameters.resource)
-  if (parameters.parameters !== undefined) {
-    for (const value of Object.values(parameters.parameters)) if (Array.isArray(value)) Object.freeze(value)
-    Object.freeze(parameters.parameters)
-  }
+  const { grant, parameters: extra } = parameters
+  freezeValues(extra)
+  freezeValues(grant)
+  if (Predicate.isRecord(grant) && "parameters" in grant) freezeValues(grant.parameters)
+}
+
+const freezeValues = (record: unknown): void => {
+  if (!Predicate.isReadonlyRecord(record)) return
+  for (const value of Object.values(record)) if (Array.isArray(value)) Object.freeze(value)
+  Object.freeze(record)
 }

@@ -9,10 +9,20 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { type AccessToken, isSame } from "./AccessToken.ts"
 import { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
-import { type AccessTokenError, OriginNotAllowed, type TokenClientNotFound } from "./OAuthError.ts"
+import { isToken } from "./internal/middleware/attaching.ts"
+import { confine, originOf, parseOrigin } from "./internal/middleware/destination.ts"
+import { found } from "./internal/problem.ts"
+import {
+  type AccessTokenError,
+  OriginNotAllowed,
+  type TokenClientNotFound,
+  TokenEndpointError,
+  TokenRequestInvalid
+} from "./OAuthError.ts"
 import * as TokenGrant from "./TokenGrant.ts"
 import type { TokenRequestParameters } from "./TokenRequestParameters.ts"
 
@@ -75,6 +85,27 @@ const demanding = (request: RequestContext, parameters: TokenRequestParameters):
     ? { ...parameters, forceRenewal: true }
     : parameters
 
+/** The customizer that counts, if there is one. What it answers need not be what its type says. */
+const customizing = <E, R>(
+  name: string | undefined,
+  own: Customize<E, R> | undefined
+): Effect.Effect<Customize<AccessTokenError | E, R> | undefined> =>
+  Effect.map(Effect.serviceOption(TokenRequestCustomizer), (common) => {
+    const customizer: Customize<AccessTokenError | E, R> | undefined = own ?? Option.getOrUndefined(common)
+    if (customizer === undefined) return undefined
+    return (request, parameters) =>
+      Effect.flatMap(
+        customizer(request, parameters),
+        (wanted): Effect.Effect<TokenRequestParameters, TokenRequestInvalid> =>
+          Predicate.isReadonlyRecord(wanted)
+            ? Effect.succeed(wanted)
+            : notGiven(name, "parameters", "expected an object from the TokenRequestCustomizer", wanted)
+      )
+  })
+
+const notGiven = (name: string | undefined, field: string, expected: string, value: unknown): TokenRequestInvalid =>
+  new TokenRequestInvalid({ clientName: name ?? "", field, problem: found(expected, value) })
+
 /**
  * Tokens of the program's own authority, for the named client.
  *
@@ -89,9 +120,7 @@ export const clientCredentials = <E = never, R = never>(
   Effect.gen(function*() {
     const manager = yield* ClientCredentialsTokenManager
     yield* manager.check(name)
-    const common = yield* Effect.serviceOption(TokenRequestCustomizer)
-    const customizer: Customize<AccessTokenError | E, R> | undefined = customize ??
-      (common._tag === "Some" ? common.value : undefined)
+    const customizer = yield* customizing(name, customize)
 
     const retrieve = (request: RequestContext, wanted: TokenRequestParameters | undefined) =>
       request.rejected !== undefined
@@ -136,7 +165,8 @@ type ContextOf<T> = T extends TokenRetriever<infer _, infer R> ? R : never
 
 /**
  * A retriever for each origin that requests may go to, such as `https://api.example.com`. A request to any other one fails
- * with `OriginNotAllowed`, so no token goes where nobody thought of.
+ * with `OriginNotAllowed`, and so does a redirect, unless `allowedOrigins` of the middleware say otherwise. Throws a
+ * `TypeError` for a name that is no origin.
  *
  * @since 0.1.0
  * @category combinators
@@ -144,16 +174,19 @@ type ContextOf<T> = T extends TokenRetriever<infer _, infer R> ? R : never
 export const byOrigin = <T extends Readonly<Record<string, TokenRetriever<unknown, unknown>>>>(
   retrievers: T
 ): TokenRetriever<ErrorOf<T[keyof T]> | OriginNotAllowed, ContextOf<T[keyof T]>> => {
-  const known = new Map(Object.entries(retrievers).map(([origin, retriever]) => [new URL(origin).origin, retriever]))
-  return (request) => {
-    const origin = URL.canParse(request.url) ? new URL(request.url).origin : ""
+  const known = new Map(
+    Object.entries(retrievers).map(([origin, retriever]) => [parseOrigin(origin, "byOrigin"), retriever])
+  )
+  const origins = [...known.keys()]
+  return confine((request: RequestContext) => {
+    const origin = originOf(request.url)
     const retriever = known.get(origin) as
       | TokenRetriever<ErrorOf<T[keyof T]>, ContextOf<T[keyof T]>>
       | undefined
     return retriever === undefined
-      ? new OriginNotAllowed({ origin, problem: `tokens are known for ${[...known.keys()].join(", ")} only` })
+      ? new OriginNotAllowed({ origin, problem: `tokens are known for ${origins.join(", ")} only` })
       : retriever(request)
-  }
+  }, origins)
 }
 
 const fixed = (token: AccessToken): TokenRetriever<never> => {
@@ -176,82 +209,127 @@ export {
  *
  * - `actor`: whose token says who acts for the subject; without it the new token is as good as the subject's own.
  * - `parameters`: scope and resource of the new token, for instance.
+ * - `customize`: wins over the `TokenRequestCustomizer` that is provided for all. Neither decides what is exchanged.
  *
  * @since 0.1.0
  * @category models
  */
-export interface ExchangeOptions<E = never, R = never>
+export interface ExchangeOptions<E = never, R = never, E2 = never, R2 = never>
   extends Omit<TokenGrant.Exchange, "subjectToken" | "actorToken">
 {
   readonly actor?: TokenRetriever<E, R> | undefined
   readonly parameters?: TokenRequestParameters | undefined
+  readonly customize?: Customize<E2, R2> | undefined
 }
 
-/** A subject's token that was given a minute ago is not what the server objects to; another one would be refused as well. */
+/** A token that was given a minute ago is not what the server objects to; another one would be refused as well. */
 const youth = 60_000
+
+/** A server says in different ways that it does not accept one of the tokens (RFC 8693 section 2.2.2). */
+const isAboutTokens = (error: unknown): boolean =>
+  error instanceof TokenEndpointError && (error.error === "invalid_grant" || error.error === "invalid_request")
+
+/** Those whose tokens are exchanged. */
+interface Parties {
+  readonly subject: AccessToken
+  readonly actor: AccessToken | undefined
+}
+
+const areSame = (one: Parties, other: Parties): boolean =>
+  isSame(one.subject, other.subject) &&
+  (one.actor === other.actor ||
+    (one.actor !== undefined && other.actor !== undefined && isSame(one.actor, other.actor)))
+
+/** Of tokens that are used again, what is asked for stays the same object, which is found again at once. */
+const rememberedBy = (make: (parties: Parties) => TokenRequestParameters) => {
+  const nobody = {}
+  const remembered = new WeakMap<AccessToken, WeakMap<object, TokenRequestParameters>>()
+  return (parties: Parties): TokenRequestParameters => {
+    const { actor = nobody, subject } = parties
+    const ofSubject = remembered.get(subject) ?? new WeakMap<object, TokenRequestParameters>()
+    remembered.set(subject, ofSubject)
+    const made = ofSubject.get(actor) ?? make(parties)
+    ofSubject.set(actor, made)
+    return made
+  }
+}
 
 /**
  * Tokens for the next API on behalf of somebody: what `subject` gives is exchanged by the named client (RFC 8693). Exchanged
- * tokens are kept like any others, apart for each subject, and renewed when an API rejects them; if it is the subject's token
- * that the server does not accept any more, the subject is asked for another one, once.
+ * tokens are kept like any others, apart for each subject and actor, and renewed when an API rejects them. If it is a token of
+ * theirs that the server does not accept any more, they are asked for another one, once, unless it is younger than a minute.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const tokenExchange = <E, R, E2 = never, R2 = never>(
+export const tokenExchange = <E, R, E2 = never, R2 = never, E3 = never, R3 = never>(
   subject: TokenRetriever<E, R>,
   name?: string,
-  options: ExchangeOptions<E2, R2> = {}
+  options: ExchangeOptions<E2, R2, E3, R3> = {}
 ): Effect.Effect<
-  TokenRetriever<E | E2 | AccessTokenError, R | R2>,
+  TokenRetriever<E | E2 | E3 | AccessTokenError, R | R2 | R3>,
   TokenClientNotFound,
   ClientCredentialsTokenManager
 > =>
   Effect.gen(function*() {
     const manager = yield* ClientCredentialsTokenManager
     yield* manager.check(name)
-    const { actor, parameters: own, ...exchange } = options
-    // Of tokens that are used again, what is asked for stays the same object, which is found again at once.
-    const remembered = new WeakMap<AccessToken, TokenRequestParameters>()
+    const { actor, customize, parameters: own, ...exchange } = options
+    const customizer = yield* customizing(name, customize)
 
-    const parametersOf = (
-      subjectToken: AccessToken,
-      actorToken: AccessToken | undefined,
-      more: TokenRequestParameters | undefined
-    ): TokenRequestParameters => {
-      const known = actorToken === undefined && more === undefined ? remembered.get(subjectToken) : undefined
-      if (known !== undefined) return known
-      const grant = TokenGrant.tokenExchange({
-        ...exchange,
-        subjectToken: subjectToken.value,
-        actorToken: actorToken?.value
-      })
-      const made = { ...own, ...more, grant }
-      if (actorToken === undefined && more === undefined) remembered.set(subjectToken, made)
-      return made
+    const grantOf = ({ actor, subject }: Parties) =>
+      TokenGrant.tokenExchange({ ...exchange, subjectToken: subject.value, actorToken: actor?.value })
+    const usual = rememberedBy((parties) => ({ ...own, grant: grantOf(parties) }))
+
+    const parametersOf = (request: RequestContext, parties: Parties) => {
+      const { parameters: more } = request
+      if (customizer === undefined && more === undefined) return Effect.succeed(usual(parties))
+      const base = { ...own, ...more }
+      const wanted = customizer === undefined ? Effect.succeed(base) : customizer(request, base)
+      return Effect.map(wanted, (wanted): TokenRequestParameters => ({ ...wanted, grant: grantOf(parties) }))
     }
 
-    /** A server says in different ways that it does not accept a subject's token (RFC 8693 section 2.2.2). */
-    const isAboutSubject = (error: AccessTokenError): boolean =>
-      error._tag === "TokenEndpointError" && (error.error === "invalid_grant" || error.error === "invalid_request")
+    const ask = <E, R>(whose: "subject" | "actor", retriever: TokenRetriever<E, R>, request: RequestContext) =>
+      Effect.flatMap(
+        retriever(request),
+        (token): Effect.Effect<AccessToken, TokenRequestInvalid> =>
+          isToken(token) ? Effect.succeed(token) : notGiven(name, whose, "expected an AccessToken", token)
+      )
 
     return (request) => {
       const inner = { ...request, parameters: undefined, rejected: undefined, forceRenewal: false }
-      const by = (subjectToken: AccessToken, actorToken: AccessToken | undefined) => {
-        const wanted = parametersOf(subjectToken, actorToken, request.parameters)
-        return request.rejected === undefined
-          ? manager.get(name, demanding(request, wanted))
-          : manager.renew(name, request.rejected, wanted)
-      }
+
+      const another = <E, R>(whose: "subject" | "actor", retriever: TokenRetriever<E, R>, rejected: AccessToken) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          DateTime.isDateTime(rejected.obtainedAt) && now - DateTime.toEpochMillis(rejected.obtainedAt) < youth
+            ? Effect.succeed(rejected)
+            : ask(whose, retriever, { ...inner, rejected, forceRenewal: true }))
+
+      const exchanged = (parties: Parties) =>
+        Effect.flatMap(parametersOf(request, parties), (wanted) =>
+          request.rejected === undefined
+            ? manager.get(name, demanding(request, wanted))
+            : manager.renew(name, request.rejected, wanted))
+
       return Effect.gen(function*() {
-        const subjectToken = yield* subject(inner)
-        const actorToken = actor === undefined ? undefined : yield* actor(inner)
-        const now = yield* Clock.currentTimeMillis
-        const isNew = now - DateTime.toEpochMillis(subjectToken.obtainedAt) < youth
-        return yield* Effect.catchIf(by(subjectToken, actorToken), (error) =>
-          !isNew && isAboutSubject(error), (error) =>
-          Effect.flatMap(subject({ ...inner, rejected: subjectToken }), (other) =>
-            isSame(other, subjectToken) ? Effect.fail(error) : by(other, actorToken)))
+        const parties: Parties = {
+          subject: yield* ask("subject", subject, inner),
+          actor: actor === undefined ? undefined : yield* ask("actor", actor, inner)
+        }
+        const first = yield* Effect.either(exchanged(parties))
+        if (first._tag === "Right") {
+          return first.right
+        }
+        if (!isAboutTokens(first.left)) {
+          return yield* Effect.fail(first.left)
+        }
+        const others: Parties = {
+          subject: yield* another("subject", subject, parties.subject),
+          actor: actor === undefined || parties.actor === undefined
+            ? undefined
+            : yield* another("actor", actor, parties.actor)
+        }
+        return areSame(parties, others) ? yield* Effect.fail(first.left) : yield* exchanged(others)
       })
     }
   })

@@ -6,21 +6,24 @@ import {
   AccessToken,
   AccessTokenHttpClient,
   ClientCredentialsTokenManager,
+  DeviceFlow,
   DPoPProofs,
   JwtVerifier,
   OAuthValues,
   Signer,
   SigningKey,
+  TokenCache,
   TokenClient,
   TokenClients,
   TokenEndpoint,
-  TokenGrant
+  TokenGrant,
+  TokenRetriever
 } from "@effect-oauth/core"
 import type { OAuthError } from "@effect-oauth/core"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, DateTime, Effect, Layer, Logger, LogLevel, Metric, Redacted, TestClock } from "effect"
+import { Cause, DateTime, Effect, Fiber, Layer, Logger, LogLevel, Metric, Redacted, TestClock } from "effect"
 import * as jose from "jose"
 import { inspect } from "node:util"
 import { every } from "./support/errors.ts"
@@ -53,6 +56,7 @@ const options: TokenClient.TokenClientOptions = {
   revocationEndpoint: "https://as.test/revoke",
   introspectionEndpoint: "https://as.test/introspect",
   pushedAuthorizationRequestEndpoint: "https://as.test/par",
+  deviceAuthorizationEndpoint: "https://as.test/device",
   clientId: "worker",
   clientSecret: Redacted.make(secret),
   parameters: { subject: Redacted.make(`${mark}-parameter`) }
@@ -64,6 +68,12 @@ const code = TokenGrant.authorizationCode({
   codeVerifier: Redacted.make(`${mark}-verifier`)
 })
 const refresh = TokenGrant.refreshToken(Redacted.make(`${mark}-refresh`))
+const exchange = TokenGrant.tokenExchange({
+  subjectToken: Redacted.make(`${mark}-subject`),
+  actorToken: Redacted.make(`${mark}-actor`)
+})
+const statement = TokenGrant.jwtBearer(Redacted.make(`${mark}-statement`))
+const device = TokenGrant.deviceCode(Redacted.make(`${mark}-device`))
 
 const good = () =>
   json({
@@ -131,6 +141,13 @@ describe("secrets do not show", () => {
         clients: yield* TokenClients.TokenClients,
         code,
         refresh,
+        exchange,
+        statement,
+        device,
+        exchanged: yield* manager.get("worker", { grant: exchange }),
+        retriever: yield* TokenRetriever.tokenExchange(TokenRetriever.static(token), "worker"),
+        byOrigin: TokenRetriever.byOrigin({ "https://api.test": TokenRetriever.static(token) }),
+        cache: yield* TokenCache.TokenCache,
         verifier: yield* JwtVerifier.JwtVerifier,
         endpoint: yield* TokenEndpoint.TokenEndpoint
       }
@@ -152,9 +169,19 @@ describe("secrets do not show", () => {
       const client = yield* TokenClient.make("worker", options)
       const endpoint = yield* TokenEndpoint.TokenEndpoint
       const login = { state: `${mark}-state`, nonce: `${mark}-nonce`, request: `${mark}-request` }
-      const sent: ReadonlyArray<Effect.Effect<unknown, OAuthError.AccessTokenError>> = [
+      const sent: ReadonlyArray<
+        Effect.Effect<
+          unknown,
+          OAuthError.AccessTokenError,
+          ClientCredentialsTokenManager.ClientCredentialsTokenManager
+        >
+      > = [
         endpoint.request(client, code),
         endpoint.request(client, refresh),
+        endpoint.request(client, exchange),
+        endpoint.request(client, statement),
+        endpoint.request(client, device),
+        ClientCredentialsTokenManager.get("worker", { grant: exchange }),
         endpoint.pushAuthorization(client, login)
       ]
       for (const one of sent) {
@@ -164,6 +191,35 @@ describe("secrets do not show", () => {
       }
       showsNone("log or span", everything())
     }).pipe(Effect.provide(services(quoting, { worker: options }).pipe(Layer.provideMerge(layer))))
+  })
+
+  it.effect("of a login on another device, before and after it", () => {
+    const { everything, layer } = recording()
+    const codes = {
+      device_code: `${mark}-device`,
+      user_code: "WDJB-MJHT",
+      verification_uri: "https://as.test/device",
+      expires_in: 60
+    }
+    let asked = 0
+    const server = stub(({ form, url }) => {
+      if (url.endsWith("/device")) return json(codes)
+      const quoted = form.map(([, value]) => value).join(" ")
+      return asked++ < 2
+        ? json({ error: "authorization_pending", error_description: quoted }, { status: 400 })
+        : json({ error: "access_denied", error_description: quoted }, { status: 400 })
+    })
+    return Effect.gen(function*() {
+      const client = yield* TokenClient.make("worker", options)
+      const login = yield* DeviceFlow.start(client)
+      showsNone("login", printed(login))
+      const fiber = yield* Effect.fork(Effect.flip(login.tokens))
+      yield* TestClock.adjust("1 minutes")
+      const error = yield* Fiber.join(fiber)
+      assert.include(error.message, "<redacted>")
+      showsNone("error", printed(error))
+      showsNone("log or span", everything())
+    }).pipe(Effect.provide(services(server, { worker: options }).pipe(Layer.provideMerge(layer))))
   })
 
   it.effect("in the refusal of a JWT, nor in what is logged and traced meanwhile", () => {
@@ -199,11 +255,26 @@ describe("secrets do not show", () => {
         const client = yield* TokenClient.make("worker", options)
         const endpoint = yield* TokenEndpoint.TokenEndpoint
         const token = Redacted.make(`${mark}-access`)
+        const subject = new AccessToken.AccessToken({
+          value: Redacted.make(`${mark}-subject`),
+          type: OAuthValues.TokenType.make("Bearer"),
+          clientName: "user",
+          obtainedAt: DateTime.unsafeMake(-100_000)
+        })
+        const exchanging = yield* TokenRetriever.tokenExchange(TokenRetriever.static(subject), "worker")
         const all = yield* Effect.fork(Effect.all([
           Effect.flip(ClientCredentialsTokenManager.get()),
           Effect.flip(endpoint.request(client, TokenGrant.extension("urn:x:y", { ticket: Redacted.make(mark) }))),
           Effect.flip(endpoint.request(client, code)),
           Effect.flip(endpoint.request(client, refresh)),
+          Effect.flip(endpoint.request(client, exchange)),
+          Effect.flip(endpoint.request(client, statement)),
+          Effect.flip(endpoint.request(client, device)),
+          Effect.flip(endpoint.authorizeDevice(client)),
+          Effect.flip(ClientCredentialsTokenManager.get("worker", { grant: exchange })),
+          Effect.flip(
+            AccessTokenHttpClient.make(exchanging)(HttpClient.make(() => Effect.never)).get("https://a.test")
+          ),
           Effect.flip(endpoint.pushAuthorization(client, { state: `${mark}-state`, nonce: `${mark}-nonce` })),
           Effect.flip(Effect.zipRight(endpoint.introspect(client, token), Effect.fail("answered" as const))),
           Effect.flip(Effect.zipRight(endpoint.revoke(client, token), Effect.fail("answered" as const)))

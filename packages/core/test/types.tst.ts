@@ -1,5 +1,11 @@
-import { AccessTokenHttpClient, TokenClients } from "@effect-oauth/core"
-import type { ClientCredentialsTokenManager, OAuthError, TokenRetriever } from "@effect-oauth/core"
+import { AccessTokenHttpClient, DeviceFlow, TokenClients, TokenGrant, TokenRetriever } from "@effect-oauth/core"
+import type {
+  AccessToken,
+  ClientCredentialsTokenManager,
+  OAuthError,
+  TokenClient,
+  TokenEndpoint
+} from "@effect-oauth/core"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import { Config, Context, Effect, type Layer, Redacted } from "effect"
@@ -88,5 +94,97 @@ describe("TokenClients", () => {
       Effect.flatMap(Tenant, (clientId) => clientId === "" ? Effect.fail(new NoTenant()) : Effect.succeed({ clientId }))
     )
     expect(layer).type.toBe<Layer.Layer<TokenClients.TokenClients, never, Tenant>>()
+  })
+})
+
+class NoActiveUser {
+  readonly _tag = "NoActiveUser"
+}
+class User extends Context.Tag("User")<User, string>() {}
+declare const users: TokenRetriever.TokenRetriever<NoActiveUser, User>
+declare const fixed: AccessToken.AccessToken
+
+describe("TokenRetriever", () => {
+  type Made<E, R> = Effect.Effect<TokenRetriever.TokenRetriever<E, R>, OAuthError.TokenClientNotFound, Manager>
+
+  it("orElse has the errors and requirements of both", () => {
+    expect(TokenRetriever.orElse(retriever)(users)).type.toBe<
+      TokenRetriever.TokenRetriever<NoActiveUser | NoTenant, User | Tenant>
+    >()
+  })
+
+  it("orElse asks `when` about errors of the first only", () => {
+    const program = TokenRetriever.orElse(retriever, (error: NoActiveUser) => error._tag === "NoActiveUser")
+    expect(program(users)).type.toBe<TokenRetriever.TokenRetriever<NoActiveUser | NoTenant, User | Tenant>>()
+    expect(program).type.not.toBeCallableWith(retriever)
+  })
+
+  it("byOrigin has those of all, and its own", () => {
+    expect(TokenRetriever.byOrigin({ "https://a.test": retriever, "https://b.test": users })).type.toBe<
+      TokenRetriever.TokenRetriever<NoActiveUser | NoTenant | OAuthError.OriginNotAllowed, User | Tenant>
+    >()
+    expect(TokenRetriever.byOrigin({ "https://a.test": TokenRetriever.static(fixed) })).type.toBe<
+      TokenRetriever.TokenRetriever<OAuthError.OriginNotAllowed>
+    >()
+  })
+
+  it("static neither fails nor needs", () => {
+    expect(TokenRetriever.static(fixed)).type.toBe<TokenRetriever.TokenRetriever<never>>()
+  })
+
+  it("clientCredentials has those of its customizer", () => {
+    expect(TokenRetriever.clientCredentials("x")).type.toBe<Made<OAuthError.AccessTokenError, never>>()
+    const customize = () => Effect.flatMap(Tenant, () => Effect.fail(new NoTenant()))
+    expect(TokenRetriever.clientCredentials("x", undefined, customize)).type.toBe<
+      Made<OAuthError.AccessTokenError | NoTenant, Tenant>
+    >()
+  })
+
+  it("tokenExchange has those of subject, actor and customizer", () => {
+    expect(TokenRetriever.tokenExchange(TokenRetriever.static(fixed), "x")).type.toBe<
+      Made<OAuthError.AccessTokenError, never>
+    >()
+    expect(TokenRetriever.tokenExchange(users, "x")).type.toBe<Made<OAuthError.AccessTokenError | NoActiveUser, User>>()
+    expect(TokenRetriever.tokenExchange(users, "x", { actor: retriever })).type.toBe<
+      Made<OAuthError.AccessTokenError | NoActiveUser | NoTenant, User | Tenant>
+    >()
+    const customize = () => Effect.flatMap(Tenant, () => Effect.fail(new NoTenant()))
+    expect(TokenRetriever.tokenExchange(users, "x", { customize })).type.toBe<
+      Made<OAuthError.AccessTokenError | NoActiveUser | NoTenant, User | Tenant>
+    >()
+  })
+
+  it("a middleware has what its retriever has", () => {
+    expect(AccessTokenHttpClient.make(TokenRetriever.orElse(retriever)(users))).type.toBe<
+      AccessTokenHttpClient.Middleware<NoActiveUser | NoTenant | AccessTokenHttpClient.SendError, User | Tenant>
+    >()
+  })
+})
+
+describe("TokenGrant", () => {
+  it("takes secrets as Redacted only", () => {
+    expect(TokenGrant.tokenExchange).type.toBeCallableWith({ subjectToken: Redacted.make("s") })
+    expect(TokenGrant.tokenExchange).type.not.toBeCallableWith({ subjectToken: "s" })
+    expect(TokenGrant.tokenExchange).type.not.toBeCallableWith({ subjectToken: Redacted.make("s"), actorToken: "a" })
+    expect(TokenGrant.jwtBearer).type.not.toBeCallableWith("a")
+    expect(TokenGrant.deviceCode).type.not.toBeCallableWith("d")
+  })
+})
+
+describe("DeviceFlow", () => {
+  it("needs the endpoint to begin, and nothing to wait", () => {
+    expect(DeviceFlow.start({} as TokenClient.TokenClient)).type.toBe<
+      Effect.Effect<
+        DeviceFlow.DeviceLogin,
+        TokenEndpoint.ExchangeError | OAuthError.TokenRequestInvalid,
+        TokenEndpoint.TokenEndpoint
+      >
+    >()
+    expect<DeviceFlow.DeviceLogin["tokens"]>().type.toBe<
+      Effect.Effect<
+        TokenEndpoint.TokenResponse,
+        TokenEndpoint.ExchangeError | OAuthError.TokenRequestInvalid | OAuthError.DeviceLoginExpired
+      >
+    >()
   })
 })

@@ -3,6 +3,7 @@
  */
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { AccessToken } from "../../AccessToken.ts"
 import { type CredentialUnavailable, KeyBindingMismatch } from "../../OAuthError.ts"
@@ -19,6 +20,11 @@ const authorizationOf = (token: AccessToken): string => {
   headers.set(token, header)
   return header
 }
+
+/** @internal Whether what a retriever gave, which may be anybody's, is a token. */
+export const isToken = (value: unknown): value is AccessToken =>
+  Predicate.isObject(value) && "value" in value && Redacted.isRedacted(value.value) && "type" in value &&
+  typeof value.type === "string"
 
 /** @internal Whether a token is sent with proofs of possession (RFC 9449 section 7.1). */
 export const isBound = (token: AccessToken): boolean => token.type === "DPoP"

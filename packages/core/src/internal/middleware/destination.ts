@@ -11,11 +11,25 @@ export const originOf = (url: string): string => {
   return `${protocol}//${host}`
 }
 
+/** @internal */
+export const parseOrigin = (origin: string, where: string): string => {
+  if (isOrigin(origin)) return new URL(origin).origin
+  throw new TypeError(`${where}: expected an origin such as https://api.example.com, without path`)
+}
+
 const originsOf = (allowed: ReadonlyArray<string>): ReadonlySet<string> =>
-  new Set(allowed.map((origin, index) => {
-    if (isOrigin(origin)) return new URL(origin).origin
-    throw new TypeError(`allowedOrigins[${index}]: expected an origin such as https://api.example.com, without path`)
-  }))
+  new Set(allowed.map((origin, index) => parseOrigin(origin, `allowedOrigins[${index}]`)))
+
+const ofRetrievers = new WeakMap<object, ReadonlyArray<string>>()
+
+/** @internal Says of a retriever that it has tokens for these origins only. */
+export const confine = <T extends object>(retriever: T, origins: ReadonlyArray<string>): T => {
+  ofRetrievers.set(retriever, origins)
+  return retriever
+}
+
+/** @internal */
+export const originsOfRetriever = (retriever: object): ReadonlyArray<string> | undefined => ofRetrievers.get(retriever)
 
 /** @internal Why no token may be sent to a URL, or `undefined` where it may. */
 export interface Policy {

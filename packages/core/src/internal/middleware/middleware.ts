@@ -9,7 +9,7 @@ import * as UrlParams from "@effect/platform/UrlParams"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { type AccessToken, expiryMillis, isSame } from "../../AccessToken.ts"
-import type { CredentialUnavailable, KeyBindingMismatch, OriginNotAllowed } from "../../OAuthError.ts"
+import { CredentialUnavailable, type KeyBindingMismatch, type OriginNotAllowed } from "../../OAuthError.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
 import type { RequestContext, TokenRetriever } from "../../TokenRetriever.ts"
 import * as WwwAuthenticate from "../../WwwAuthenticate.ts"
@@ -17,7 +17,7 @@ import { currentTimeMillis } from "../clock.ts"
 import { possessionOf } from "../dpop/possession.ts"
 import * as Proving from "../dpop/proving.ts"
 import { isKnown } from "../known.ts"
-import { authorize, isBound, prove } from "./attaching.ts"
+import { authorize, isBound, isToken, prove } from "./attaching.ts"
 import { bare, bareFailure, type Call, withResponse } from "./call.ts"
 import type { Policy } from "./destination.ts"
 import * as Journeys from "./journeys.ts"
@@ -61,6 +61,14 @@ const noteUse = (token: AccessToken, fiber: Running): void => {
   OAuthMetrics.observe(OAuthMetrics.secondsToExpiry, (expiryMillis(token) - currentTimeMillis(fiber)) / 1000)
 }
 
+const noToken = Effect.suspend(() =>
+  new CredentialUnavailable({
+    clientName: "",
+    credential: "token",
+    problem: "the retriever gave something that is no AccessToken"
+  })
+)
+
 /** The token on the request of one attempt, proven if it is bound. */
 const signed = (request: Request, token: AccessToken, call: Call) => {
   if (!isBound(token)) return Effect.succeed(authorize(request, token))
@@ -81,6 +89,7 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
     if (refused !== undefined) return Effect.fail(refused)
     if (journeys.isAway(request)) return Effect.succeed(request)
     const authorized = (token: AccessToken) => {
+      if (!isToken(token)) return noToken
       call.token = token
       noteUse(token, fiber)
       return signed(request, token, call)
@@ -124,7 +133,7 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
   ): Effect.Effect<AccessToken | undefined, never, R2> =>
     Effect.match(retriever(contextOf(request, call.options, token)), {
       onFailure: () => undefined,
-      onSuccess: (other) => isSame(other, token) ? undefined : other
+      onSuccess: (other) => !isToken(other) || isSame(other, token) ? undefined : other
     })
 
   return <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClient.HttpClient.With<E | E2 | SendError, R | R2> => {

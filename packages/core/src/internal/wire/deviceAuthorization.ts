@@ -9,7 +9,7 @@ import type { DeviceAuthorization } from "../../TokenEndpoint.ts"
 import { resources, type TokenRequestParameters, valuesOf } from "../../TokenRequestParameters.ts"
 import type { Answer } from "./exchange.ts"
 import type { Form } from "./serverCall.ts"
-import { type From, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
+import { type From, isSendable, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
 
 /** @internal RFC 8628 section 3.1. */
 export const formOf = (client: TokenClient, parameters: TokenRequestParameters): Form => {
@@ -23,29 +23,41 @@ export const formOf = (client: TokenClient, parameters: TokenRequestParameters):
   ]
 }
 
-/** An address that a person is sent to. */
-const isAddress = (value: unknown): value is string =>
-  typeof value === "string" && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)
+/** An address that a person is sent to, written so that a terminal can show it. */
+const addressOf = (value: unknown): string | undefined => {
+  if (typeof value !== "string" || !URL.canParse(value)) return undefined
+  const { href, protocol } = new URL(value)
+  return /^https?:$/.test(protocol) ? href : undefined
+}
 
-const isText = (value: unknown): value is string => typeof value === "string" && /^[\x20-\x7e]{1,1024}$/.test(value)
+/** What a person can type, and a terminal show. */
+const isUserCode = (value: unknown): value is string => typeof value === "string" && /^[\x20-\x7e]{1,256}$/.test(value)
 
 /** RFC 8628 section 3.2. */
 const usual = { lifetime: Duration.minutes(10), interval: Duration.seconds(5) }
+const longest = Duration.days(1)
+
+/** What is no number of seconds is not there: a server is never asked without a pause, and nobody waits for ever. */
+const seconds = (value: unknown, usual: Duration.Duration): Duration.Duration => {
+  const given = lifetime(value, usual)
+  return Duration.min(Duration.toMillis(given) === 0 ? usual : given, longest)
+}
 
 /** @internal */
 export const read = (answer: Answer, from: From): DeviceAuthorization | ReturnType<typeof refusal> => {
   const json = jsonObject(answer.body)
   if (answer.status !== 200 || !Predicate.isReadonlyRecord(json)) return refusal(answer, json, from)
+  const { device_code: deviceCode, user_code: userCode } = json
   // Some servers write url for uri.
-  const { device_code: deviceCode, user_code: userCode, verification_uri: uri = json.verification_url } = json
-  if (!isText(deviceCode) || !isText(userCode) || !isAddress(uri)) return refusal(answer, json, from)
-  const complete = json.verification_uri_complete
+  const verificationUri = addressOf(json.verification_uri ?? json.verification_url)
+  const isUsable = typeof deviceCode === "string" && isSendable(deviceCode) && isUserCode(userCode)
+  if (!isUsable || verificationUri === undefined) return refusal(answer, json, from)
   return {
     deviceCode: Redacted.make(deviceCode),
     userCode,
-    verificationUri: uri,
-    verificationUriComplete: isAddress(complete) ? complete : undefined,
-    expiresIn: lifetime(json.expires_in, usual.lifetime),
-    interval: lifetime(json.interval, usual.interval)
+    verificationUri,
+    verificationUriComplete: addressOf(json.verification_uri_complete ?? json.verification_url_complete),
+    expiresIn: seconds(json.expires_in, usual.lifetime),
+    interval: seconds(json.interval, usual.interval)
   }
 }

@@ -12,6 +12,7 @@ import type { TokenClient } from "../../TokenClient.ts"
 import type { TokenResponse } from "../../TokenEndpoint.ts"
 import { confirmationOf } from "./confirmation.ts"
 import type { Answer } from "./exchange.ts"
+import { notApplicable } from "./notApplicable.ts"
 import { type From, isSendable, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
 
 /** @internal What a token is expected to be bound to. */
@@ -29,7 +30,7 @@ const bindingProblem = (
 ): TokenTypeMismatch | KeyBindingMismatch | undefined => {
   const { clientName, endpoint, status } = from
   // Not an access token, and used in no way that could be proven (RFC 8693 section 2.2.1).
-  if (token.type === "N_A") return undefined
+  if (token.type === notApplicable) return undefined
   const isBound = token.type === "DPoP"
   if (isBound !== (key !== undefined) && !(key !== undefined && client.allowDowngrade)) {
     const expected = key === undefined ? "Bearer" : "DPoP"
