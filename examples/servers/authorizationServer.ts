@@ -32,6 +32,7 @@ export interface AuthorizationServer extends Observed {
   readonly pushedAuthorizationEndpoint: string
   readonly userInfoEndpoint: string
   readonly endSessionEndpoint: string
+  readonly deviceAuthorizationEndpoint: string
   readonly port: number
   /** Kills its connections and refuses new ones; a client that had one may first see a reset. What it knows stays. */
   readonly stop: Effect.Effect<void>
@@ -105,6 +106,7 @@ export const start = (options: Options): Effect.Effect<AuthorizationServer, neve
       pushedAuthorizationEndpoint: `${issuer}/request`,
       userInfoEndpoint: `${issuer}/me`,
       endSessionEndpoint: `${issuer}/session/end`,
+      deviceAuthorizationEndpoint: `${issuer}/device/auth`,
       port,
       stop: stop(server),
       restart: Effect.zipRight(stop(server), Effect.asVoid(listen(server, port))),

@@ -2,6 +2,8 @@ import { exportJWK, generateKeyPair } from "jose"
 import { randomBytes, randomUUID } from "node:crypto"
 import type { AdapterFactory, ClientMetadata, Configuration, JWKS } from "oidc-provider"
 import type Provider from "oidc-provider"
+import * as TokenExchange from "./tokenExchange.ts"
+import * as Devices from "./users/devices.ts"
 import * as Interactions from "./users/interactions.ts"
 import * as Users from "./users/users.ts"
 
@@ -22,6 +24,10 @@ export interface ProviderOptions {
    * says so: `grant_types`, `redirect_uris`, `response_types: ["code"]`, and where it can, `backchannel_logout_uri`.
    */
   readonly users?: boolean | Users.Users | undefined
+  /** With `users`: they can sign in on another device too (RFC 8628). A client that uses it has the grant type of it. */
+  readonly deviceFlow?: boolean | undefined
+  /** Users' tokens can be exchanged (RFC 8693). A client that does it has the grant type of it: `TokenExchange.grantType`. */
+  readonly tokenExchange?: boolean | TokenExchange.TokenExchange | undefined
   /** Anything else that oidc-provider can be told; wins over what is set here. */
   readonly configuration?: Configuration | undefined
 }
@@ -94,6 +100,7 @@ export const make = async (
   const { clients, configuration = {}, dpop, jwt = false, tokenLifetime = 3600 } = options
   const secrets = given ?? await generateSecrets(options)
   const users = options.users === true ? {} : options.users === false ? undefined : options.users
+  const exchange = options.tokenExchange === true ? {} : options.tokenExchange || undefined
   const scopes = users === undefined ? scopesOf(clients) : Users.scopesOf(clients)
   const provider = new library.Provider(issuer, {
     adapter,
@@ -115,6 +122,7 @@ export const make = async (
       ...(users === undefined ? {} : { requestObjectSigningAlgValues: [...signatures] })
     },
     ...(users === undefined ? {} : Users.configuration(library, { users, issuer, cookieKeys: secrets.cookieKeys })),
+    ...(exchange === undefined ? {} : { extraTokenClaims: TokenExchange.extraTokenClaims }),
     ...configuration,
     jwks: secrets.jwks,
     clientDefaults: {
@@ -126,6 +134,7 @@ export const make = async (
     },
     ttl: {
       ...(users === undefined ? {} : Users.lifetimes),
+      ...(options.deviceFlow === true ? Devices.lifetimes : {}),
       AccessToken: tokenLifetime,
       ClientCredentials: tokenLifetime,
       ...configuration.ttl
@@ -149,9 +158,13 @@ export const make = async (
         })
       },
       ...(users === undefined ? {} : Users.features),
+      ...(options.deviceFlow === true ? Devices.features : {}),
       ...configuration.features
     } as NonNullable<Configuration["features"]>
   })
   if (users !== undefined) Interactions.serve(provider)
+  if (exchange !== undefined) {
+    TokenExchange.register(library, provider, { ...exchange, jwks: secrets.jwks, lifetime: tokenLifetime })
+  }
   return provider
 }

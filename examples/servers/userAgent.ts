@@ -83,6 +83,19 @@ export class UserAgent {
     return this.through(await this.go(url, {}, stopAt), userName, stopAt)
   }
 
+  /** Opens the address that a device shows, types in the code and says yes, or no. The page that is there at the end. */
+  async enterCode(url: string, userCode: string, userName: string, answer: "yes" | "no" = "yes"): Promise<Page> {
+    const asking = await this.go(url)
+    const send = (page: Page, fields: Record<string, string>) => {
+      const form = /<form[^>]*action="([^"]+)"/.exec(page.body)?.[1]
+      const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.body)?.[1]
+      return this.post(form ?? page.url, { xsrf: xsrf ?? "", user_code: userCode, ...fields })
+    }
+    const confirming = await send(asking, {})
+    if (!confirming.body.includes("data-authorization-server=\"confirm\"")) return confirming
+    return this.through(await send(confirming, answer === "yes" ? { confirm: "yes" } : { abort: "yes" }), userName)
+  }
+
   /** As a form of the page's own site does. */
   async post(url: string, fields: Record<string, string> = {}, headers: Record<string, string> = {}): Promise<Page> {
     return this.go(url, {

@@ -120,5 +120,30 @@ ${options.form}
 
 export const signedOut: string = page("signed-out", "Signed out", "<p>You can close this page.</p>")
 
+/** The form comes from the server library, with the field in it. */
+export const userCode = (options: { readonly form: string; readonly problem: string | undefined }): string =>
+  page(
+    "code",
+    "Sign in on a device",
+    `<p>${escape(options.problem ?? "Enter the code that the device shows")}</p>
+${options.form}
+<button type="submit" form="op.deviceInputForm">Continue</button>`
+  )
+
+/** The form comes from the server library, and goes to the server with or without `abort`. */
+export const confirmDevice = (
+  options: { readonly form: string; readonly code: string; readonly clientName: string }
+): string =>
+  page(
+    "confirm",
+    "Is it this device?",
+    `<p><b>${escape(options.clientName)}</b> shows the code <b>${escape(options.code)}</b></p>
+${options.form}
+<button type="submit" form="op.deviceConfirmForm" autofocus>Yes</button>
+<button type="submit" form="op.deviceConfirmForm" class="quiet" name="abort" value="yes">No</button>`
+  )
+
+export const deviceSignedIn: string = page("done", "Signed in", "<p>Go on at the device. You can close this page.</p>")
+
 export const failure = (options: { readonly error: string; readonly description: string }): string =>
   page("failure", "That did not work", `<p>${escape(options.description)}</p><p><b>${escape(options.error)}</b></p>`)
