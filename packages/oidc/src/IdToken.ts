@@ -30,7 +30,8 @@ export interface IdToken {
 /**
  * What an ID token has to say.
  *
- * - `nonce`: of the login it answers; absent for the one of a refresh.
+ * - `nonce`: of the login it answers; `null` where none was sent, because no browser took part (RFC 8628); absent for the one of
+ *   a refresh.
  * - `accessToken`: which came with it, for `at_hash`.
  * - `maxAge`, in seconds, and `acrValues`: as the login asked for them.
  * - `previous`: the claims of the one before, for the one of a refresh.
@@ -39,7 +40,7 @@ export interface IdToken {
  * @category models
  */
 export interface Expected {
-  readonly nonce?: string | undefined
+  readonly nonce?: string | null | undefined
   readonly accessToken?: Redacted.Redacted<string> | undefined
   readonly maxAge?: number | undefined
   readonly acrValues?: ReadonlyArray<string> | undefined

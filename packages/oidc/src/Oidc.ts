@@ -23,6 +23,7 @@ import type { SessionsInvalid } from "./OidcError.ts"
 import * as OidcLogin from "./OidcLogin.ts"
 import * as OidcLogout from "./OidcLogout.ts"
 import * as Sessions from "./Sessions.ts"
+import { SessionStore } from "./SessionStore.ts"
 import * as TokenConcurrency from "./TokenConcurrency.ts"
 import * as UserTokenManager from "./UserTokenManager.ts"
 import * as UserTokenStore from "./UserTokenStore.ts"
@@ -88,6 +89,13 @@ const concurrency = Layer.effect(
   })
 )
 
+/** What sessions of both kinds need. */
+const tokens = UserTokenManager.layer.pipe(
+  Layer.provideMerge(unlessProvided(IdToken.IdTokenVerifier, IdToken.layer)),
+  Layer.provideMerge(unlessProvided(UserTokenStore.UserTokenStore, UserTokenStore.layer)),
+  Layer.provideMerge(unlessProvided(TokenConcurrency.TokenConcurrency, concurrency))
+)
+
 /**
  * Login, logout, sessions and the tokens of users. A service of these that is provided to this Layer is used in place of the
  * built-in one; so are the optional ones: `SessionStore`, `TokenStore`, `TokenEncryption`, `OidcHooks`, `OAuthLogging`.
@@ -97,10 +105,65 @@ const concurrency = Layer.effect(
  */
 export const layer = (options: Sessions.Options): Layer.Layer<Services, SessionsInvalid, Requirements> =>
   Layer.mergeAll(OidcLogin.layer, OidcLogout.layer, OidcConnection.layer, Authentication.layer).pipe(
-    Layer.provideMerge(UserTokenManager.layer),
+    Layer.provideMerge(tokens),
     Layer.provideMerge(unlessProvided(LoginStateStore.LoginStateStore, LoginStateStore.layer)),
-    Layer.provideMerge(unlessProvided(IdToken.IdTokenVerifier, IdToken.layer)),
-    Layer.provideMerge(unlessProvided(UserTokenStore.UserTokenStore, UserTokenStore.layer)),
-    Layer.provideMerge(unlessProvided(TokenConcurrency.TokenConcurrency, concurrency)),
     Layer.provideMerge(unlessProvided(Sessions.Sessions, Sessions.layer(options)))
   )
+
+/**
+ * - `absoluteLifetime`: of a session, from the login on. Default 1 year.
+ * - `idleLifetime`: from the last time on that it was opened. Default 90 days.
+ * - `storeTimeout`: of one step of the store. Default 5 seconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StoredOptions = Pick<Sessions.Options, "absoluteLifetime" | "idleLifetime" | "storeTimeout">
+
+/** No browser finds it. */
+const nowhere = "http://localhost"
+
+/**
+ * The same for programs without a browser: sessions and the tokens of users, see `StoredSession`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStored = (
+  { absoluteLifetime = "365 days", idleLifetime = "90 days", storeTimeout }: StoredOptions = {}
+): Layer.Layer<StoredServices, SessionsInvalid, StoredRequirements> =>
+  tokens.pipe(
+    Layer.provideMerge(
+      unlessProvided(
+        Sessions.Sessions,
+        Layer.unwrapEffect(
+          Effect.map(SessionStore, (store) =>
+            Layer.provide(
+              Sessions.layer({ publicUrl: nowhere, absoluteLifetime, idleLifetime, storeTimeout }),
+              Layer.succeed(SessionStore, store)
+            ))
+        )
+      )
+    )
+  )
+
+/**
+ * The services of `layerStored`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StoredServices =
+  | UserTokenManager.UserTokenManager
+  | UserTokenStore.UserTokenStore
+  | TokenConcurrency.TokenConcurrency
+  | IdToken.IdTokenVerifier
+  | Sessions.Sessions
+
+/**
+ * What `layerStored` stands on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StoredRequirements = SessionStore | OidcClients | TokenEndpoint | JwtVerifier | DPoPProofs | Signer

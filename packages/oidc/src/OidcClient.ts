@@ -20,6 +20,7 @@ type Shared =
   | "tokenEndpoint"
   | "revocationEndpoint"
   | "pushedAuthorizationRequestEndpoint"
+  | "deviceAuthorizationEndpoint"
   | "clientId"
   | "clientSecret"
   | "privateKey"

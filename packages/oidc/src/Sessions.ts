@@ -22,7 +22,7 @@ import * as Rotations from "./internal/session/rotations.ts"
 import * as SharedRotations from "./internal/session/sharedRotations.ts"
 import * as StoredSessions from "./internal/session/storedSessions.ts"
 import { SessionsInvalid, type SessionStoreError } from "./OidcError.ts"
-import type { Session } from "./Session.ts"
+import type { Session, SessionContent } from "./Session.ts"
 import { SessionStore } from "./SessionStore.ts"
 
 /**
@@ -47,6 +47,16 @@ export class Sessions extends Context.Tag("@effect-oauth/oidc/Sessions")<Session
   >
   /** A server-side session, for work that is done on behalf of its user elsewhere. `None` if there is none any more. */
   readonly byKey: (key: string) => Effect.Effect<Option.Option<Session>, SessionStoreError>
+  /**
+   * A session without a browser, by the name that it was kept under; opening it keeps it from ending for want of use. `None` if
+   * there is none any more. See `StoredSession`.
+   */
+  readonly named: (name: string) => Effect.Effect<Option.Option<Session>, SessionStoreError | SessionsInvalid>
+  /** Keeps a session under a name, in place of the one that was there. Server-side sessions only. */
+  readonly keep: (
+    name: string,
+    content: SessionContent
+  ) => Effect.Effect<Session, SessionStoreError | SessionsInvalid>
   /** Ends sessions by what the provider calls them: one of its sessions, or all of a user (server-side sessions only). */
   readonly endAt: (
     issuer: string,
@@ -141,6 +151,8 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
           (request) => sessions.open(Browser.ofConnection(request, isSecure))
         ),
         byKey: (key) => sessions.byKey(key, Browser.none()),
+        named: sessions.named,
+        keep: sessions.keep,
         endAt: sessions.endGroup
       }
     }
@@ -178,6 +190,8 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
         )),
       connect: unsupported("a long-lived connection needs sessions on the server"),
       byKey: () => Effect.succeedNone,
+      named: () => unsupported("a session without a browser is kept on the server"),
+      keep: () => unsupported("a session without a browser is kept on the server"),
       endAt: () => unsupported("a session in a cookie cannot be ended from elsewhere")
     }
   })

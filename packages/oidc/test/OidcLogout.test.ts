@@ -85,6 +85,8 @@ const signOutOf = (names: ReadonlyArray<string>, { hooks = {}, metadata, revoke 
         open: Effect.dieMessage("unused"),
         connect: Effect.dieMessage("unused"),
         byKey: unused,
+        named: unused,
+        keep: unused,
         endAt: unused
       }),
       Layer.succeed(UserTokenManager.UserTokenManager, {

@@ -111,6 +111,10 @@ describe("idTokenClaims", () => {
     ["an array of the nonce", { nonce: ["n-1"] }, "nonce", wrongNonce],
     ["no nonce where none is known", { nonce: undefined }, "nonce", wrongNonce, { nonce: undefined }],
     ["a nonce where none is known", {}, "nonce", wrongNonce, { nonce: undefined }],
+    ["a nonce where none was sent", {}, "nonce", "it has a nonce, and none was sent", { nonce: null }],
+    ["null for a nonce where none was sent", { nonce: null }, "nonce", "it has a nonce, and none was sent", {
+      nonce: null
+    }],
     ["no auth_time, though it was asked for", {}, "auth_time", "it has no auth_time, though max_age was sent", {
       maxAge: 300
     }],

@@ -10,7 +10,7 @@ import { SessionEnded, SessionStoreError } from "../../OidcError.ts"
 import type { Principal } from "../../Principal.ts"
 import type { Kept, Session, SessionContent } from "../../Session.ts"
 import type { SessionStore } from "../../SessionStore.ts"
-import type { Browser } from "./browser.ts"
+import { type Browser, none } from "./browser.ts"
 import type { Endings } from "./endings.ts"
 import * as Guarding from "./guarding.ts"
 import { endOf, isToBeTouched, left, type Lifetimes, touched } from "./lifetimes.ts"
@@ -30,6 +30,8 @@ export interface Settings {
 export interface StoredSessions {
   readonly open: (browser: Browser) => Effect.Effect<Session, SessionStoreError>
   readonly byKey: (key: string, browser: Browser) => Effect.Effect<Option.Option<Session>, SessionStoreError>
+  readonly named: (name: string) => Effect.Effect<Option.Option<Session>, SessionStoreError>
+  readonly keep: (name: string, content: SessionContent) => Effect.Effect<Session, SessionStoreError>
   readonly endGroup: (
     issuer: string,
     by: { readonly sid: string } | { readonly sub: string }
@@ -170,6 +172,19 @@ export const make = (settings: Settings): StoredSessions => {
         : yield* expiry(key, endOf(kept.value.value.content, lifetimes))
     })
 
+  /** No cookie has a colon in it, so none leads to a session with a name. */
+  const keyOfName = (name: string) => signer.sha256(`named:${name}`)
+
+  /** In place of what is there, be it over by now. */
+  const replace = (key: string, content: SessionContent, left: number): Effect.Effect<string, SessionStoreError> =>
+    Effect.gen(function*() {
+      const before = yield* store.get(key)
+      const version = yield* set(key, content, Option.isSome(before) ? before.value.version : null)
+      if (Option.isSome(version)) return version.value
+      if (left > 0) return yield* replace(key, content, left - 1)
+      return yield* new SessionStoreError({ operation: "set", problem: "it did not take a new session" })
+    })
+
   /** That the user is still there. It need not be kept, and must not be in the way. */
   const touch = (session: Session, browser: Browser, { content, version }: Kept, id: string) =>
     Effect.gen(function*() {
@@ -195,6 +210,23 @@ export const make = (settings: Settings): StoredSessions => {
         const session = new StoredSession(browser, key, kept.value)
         if (!browser.hasLeft) yield* touch(session, browser, kept.value, id)
         return session
+      }),
+    named: (name) =>
+      Effect.gen(function*() {
+        const key = yield* keyOfName(name)
+        const kept = yield* get(key)
+        if (Option.isNone(kept)) return Option.none()
+        const session = new StoredSession(none, key, kept.value)
+        const { content, version } = kept.value
+        const now = yield* Clock.currentTimeMillis
+        if (isToBeTouched(content, lifetimes, now)) yield* Effect.ignore(session.write(touched(content, now), version))
+        return Option.some(session)
+      }),
+    keep: (name, content) =>
+      Effect.gen(function*() {
+        const key = yield* keyOfName(name)
+        const version = yield* replace(key, content, 5)
+        return new StoredSession(none, key, { content, version })
       }),
     byKey: (key, browser) => Effect.map(get(key), Option.map((kept) => new StoredSession(browser, key, kept))),
     endGroup: (issuer, by) =>

@@ -18,8 +18,11 @@ export interface IdTokenProblem {
 export interface IdTokenExpectations {
   readonly issuer: string
   readonly clientId: string
-  /** Of a login; `undefined` for a refresh, which has to have a `previous`: with neither, every ID token is refused. */
-  readonly nonce: string | undefined
+  /**
+   * Of a login, `null` for one without a browser, which none was sent for; `undefined` for a refresh, which has to have a
+   * `previous`: with neither, every ID token is refused.
+   */
+  readonly nonce: string | null | undefined
   /** In seconds; what the login asked for. A refresh passes it over, since time has gone by. */
   readonly maxAge: number | undefined
   /** One of these is required. */
@@ -102,6 +105,8 @@ const nbfProblem: Check = ({ nbf }, { clockTolerance }, now) => {
 const nonceProblem: Check = (claims, expected) => {
   const before = beforeRefresh(expected)
   if (before === undefined) {
+    // One that was not asked for is of another login.
+    if (expected.nonce === null) return claims.nonce === undefined ? undefined : "it has a nonce, and none was sent"
     return expected.nonce !== undefined && claims.nonce === expected.nonce
       ? undefined
       : "its nonce is not that of this login"
