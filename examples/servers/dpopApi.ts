@@ -13,6 +13,8 @@ export interface Options extends Omit<Api.ListenOptions, "server"> {
   readonly issuer: Pick<AuthorizationServer, "issuer" | "jwksUri">
   /** How long a nonce is the current one. */
   readonly rotateNonceAfter: Duration.DurationInput
+  /** Sees what the tokens say that it accepts. */
+  readonly onToken?: ((claims: AccessTokens.Claims) => void) | undefined
 }
 
 export interface DPoPApi extends Api.Api {
@@ -47,6 +49,7 @@ export const start = (options: Options): Effect.Effect<DPoPApi, never, Scope.Sco
               onFailure: verifier.refusal,
               onSuccess: ({ thumbprint }) => {
                 keys.add(thumbprint)
+                options.onToken?.(claims.value)
                 return Effect.flatMap(app, verifier.withNonce)
               }
             })
