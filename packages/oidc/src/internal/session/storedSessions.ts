@@ -216,7 +216,7 @@ export const make = (settings: Settings): StoredSessions => {
         const key = yield* keyOfName(name)
         const kept = yield* get(key)
         if (Option.isNone(kept)) return Option.none()
-        const session = new StoredSession(none, key, kept.value)
+        const session = new StoredSession(none(), key, kept.value)
         const { content, version } = kept.value
         const now = yield* Clock.currentTimeMillis
         if (isToBeTouched(content, lifetimes, now)) yield* Effect.ignore(session.write(touched(content, now), version))
@@ -226,7 +226,7 @@ export const make = (settings: Settings): StoredSessions => {
       Effect.gen(function*() {
         const key = yield* keyOfName(name)
         const version = yield* replace(key, content, 5)
-        return new StoredSession(none, key, { content, version })
+        return new StoredSession(none(), key, { content, version })
       }),
     byKey: (key, browser) => Effect.map(get(key), Option.map((kept) => new StoredSession(browser, key, kept))),
     endGroup: (issuer, by) =>
