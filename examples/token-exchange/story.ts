@@ -1,7 +1,7 @@
 /** The servers and the users that the API in the middle has to do with, and what is to be seen of them. */
 import { OAuth, TokenClient, TokenClients, TokenEndpoint, TokenGrant } from "@effect-oauth/core"
-import { FetchHttpClient } from "@effect/platform"
-import { ConfigProvider, Effect, Layer, Redacted, type Scope } from "effect"
+import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform"
+import { ConfigProvider, Effect, Layer, type Redacted, type Scope } from "effect"
 import { randomUUID } from "node:crypto"
 import type { Claims } from "../servers/accessTokens.ts"
 import * as AuthorizationServer from "../servers/authorizationServer.ts"
@@ -81,8 +81,12 @@ const signIn = ({ server, url }: Servers, userName: string) =>
   )
 
 const get = (url: string, token: Redacted.Redacted<string>) =>
-  Effect.promise(() => fetch(url, { headers: { authorization: `Bearer ${Redacted.value(token)}` } })).pipe(
-    Effect.map(({ status }) => status)
+  HttpClientRequest.get(url).pipe(
+    HttpClientRequest.bearerToken(token),
+    HttpClient.execute,
+    Effect.map(({ status }) => status),
+    Effect.scoped,
+    Effect.provide(FetchHttpClient.layer)
   )
 
 const exchanges = ({ server }: Servers) =>

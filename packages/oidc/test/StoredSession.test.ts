@@ -1,10 +1,14 @@
 /** Sessions of programs without a browser, at a real authorization server. */
-import { OAuthLogging, SigningKey, TokenEndpoint, TokenGrant, TokenStore } from "@effect-oauth/core"
+import { OAuthLogging, Signer, SigningKey, TokenEndpoint, TokenGrant, TokenStore } from "@effect-oauth/core"
 import {
   CurrentUser,
+  IdToken,
   Oidc,
   type OidcClient,
   OidcClients,
+  Principal,
+  Session,
+  Sessions,
   SessionStore,
   StoredSession,
   UserAccessTokenHttpClient,
@@ -13,7 +17,7 @@ import {
 import { NodeOAuth } from "@effect-oauth/platform-node"
 import { HttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, LogLevel, Option, Redacted } from "effect"
+import { Effect, Layer, LogLevel, Option, Redacted, TestClock } from "effect"
 import { inspect } from "node:util"
 import * as Api from "../../../examples/servers/api.ts"
 import * as AuthorizationServer from "../../../examples/servers/authorizationServer.ts"
@@ -129,6 +133,45 @@ describe("a session without a browser", () => {
       }).pipe(Effect.provide(program(server, store)))
       assert.deepStrictEqual(outcomes(server), ["ok", "ok", "invalid_grant"])
     }))
+
+  it.scopedLive("wants no nonce of a login, and of a refresh token that the ID token is of its own user", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const asked: Array<IdToken.Expected> = []
+      const verifier = Layer.succeed(IdToken.IdTokenVerifier, {
+        verify: (client, _, { accessToken, ...expected }) => {
+          assert.isDefined(accessToken)
+          asked.push(expected)
+          return Effect.succeed({ issuer: client.issuer, sub: "alice", claims: {} })
+        }
+      })
+      yield* Effect.gen(function*() {
+        const response = yield* login("alice")
+        yield* StoredSession.keep("me", response)
+        yield* StoredSession.adopt("me", response.refreshToken!)
+        assert.deepStrictEqual(asked, [{ nonce: null }, { previous: { sub: "alice" } }])
+      }).pipe(Effect.provide(program(server, yield* TokenStore.makeMemory).pipe(Layer.provide(verifier))))
+    }))
+
+  it.scoped("lasts as long as it is opened from time to time, and no longer than it may", () =>
+    Effect.gen(function*() {
+      const sessions = yield* Sessions.make({
+        publicUrl: "http://localhost",
+        idleLifetime: "10 days",
+        absoluteLifetime: "30 days"
+      })
+      const principal = new Principal.Principal({ clientName: "cli", issuer: "i", sub: "s", claims: {}, roles: [] })
+      const signIns = { cli: new Session.SignIn({ principal }) }
+      yield* sessions.keep("me", new Session.SessionContent({ signIns, primary: "cli", startedAt: 0, seenAt: 0 }))
+      yield* sessions.keep("you", new Session.SessionContent({ signIns, primary: "cli", startedAt: 0, seenAt: 0 }))
+      const found: Array<boolean> = []
+      for (let weeks = 1; weeks <= 5; weeks++) {
+        yield* TestClock.adjust("7 days")
+        found.push(Option.isSome(yield* sessions.named("me")))
+      }
+      assert.deepStrictEqual(found, [true, true, true, true, false])
+      assert.isTrue(Option.isNone(yield* sessions.named("you")))
+    }).pipe(Effect.provide([SessionStore.layerMemory, Signer.layer])))
 
   it.scopedLive("gives its place to the next one of that name, and knows no other name", () =>
     Effect.gen(function*() {
