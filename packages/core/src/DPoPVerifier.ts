@@ -31,6 +31,7 @@ import * as OAuthLogging from "./OAuthLogging.ts"
 import { Signer } from "./Signer.ts"
 import type { Algorithm } from "./SigningKey.ts"
 import { TokenStore } from "./TokenStore.ts"
+import * as WwwAuthenticate from "./WwwAuthenticate.ts"
 
 /**
  * What is verified: an `HttpServerRequest` is one. Of the URL only the path counts, see `Options.publicUrl`. `originalUrl`
@@ -96,9 +97,6 @@ export const Reason = Schema.Literal(...DPoPProof.reasons)
  * @category models
  */
 export type Reason = typeof Reason.Type
-
-/** What a quoted text of a challenge may hold (RFC 6750 section 3). */
-const quotable = (text: string): string => text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "?")
 
 /** The `error` of the answer (RFC 9449 sections 7.1 and 9). */
 const codeOf = (reason: Reason): "invalid_dpop_proof" | "use_dpop_nonce" | "invalid_token" => {
@@ -346,11 +344,11 @@ const makeWith = (
   })
 
   const challenge = (error: DPoPProofInvalid | "invalid_token" | undefined): string => {
-    if (error === undefined) return `DPoP algs="${algs}"`
+    if (error === undefined) return WwwAuthenticate.format([{ scheme: "DPoP", parameters: { algs } }])
     const [code, problem] = error === "invalid_token"
       ? [error, "the access token is not good"]
-      : [codeOf(error.reason), quotable(error.problem)]
-    return `DPoP error="${code}", error_description="${problem}", algs="${algs}"`
+      : [codeOf(error.reason), error.problem]
+    return WwwAuthenticate.format([{ scheme: "DPoP", parameters: { error: code, error_description: problem, algs } }])
   }
 
   const answer = (error: DPoPProofInvalid | "invalid_token" | undefined) =>

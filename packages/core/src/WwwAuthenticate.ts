@@ -83,6 +83,29 @@ export const parse = (header: string): ReadonlyArray<Challenge> => {
   }
 }
 
+/** What a quoted text of a challenge may hold (RFC 6750 section 3). */
+const quotable = (text: string): string => text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "?")
+
+/**
+ * The header field that says these challenges, the other way round than `parse`. What a quoted text may not hold (RFC 6750
+ * section 3) becomes `?`; parameters without a value are left out.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const format = (
+  challenges: ReadonlyArray<{
+    readonly scheme: string
+    readonly parameters?: Readonly<Record<string, string | undefined>> | undefined
+  }>
+): string =>
+  challenges.map(({ parameters = {}, scheme }) => {
+    const said = Object.entries(parameters).flatMap(([name, value]) =>
+      value === undefined ? [] : [`${name}="${quotable(value)}"`]
+    )
+    return said.length === 0 ? scheme : `${scheme} ${said.join(", ")}`
+  }).join(", ")
+
 const challengesOf = (response: { readonly headers: Headers.Headers }): ReadonlyArray<Challenge> => {
   const header = response.headers["www-authenticate"]
   return header === undefined ? [] : parse(header)

@@ -1,0 +1,91 @@
+/**
+ * What a server has said of tokens, for a short time: one question at a time for each token, and answers that are never used
+ * beyond their time.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as BoundedMap from "../cache/boundedMap.ts"
+import { type Flight, makeAirport } from "../cache/flight.ts"
+
+interface Entry<A> extends BoundedMap.Entry {
+  kept: { readonly value: A; readonly until: number } | undefined
+}
+
+/** @internal */
+export interface Introspections<A, E> {
+  readonly get: (key: string, ask: Effect.Effect<A, E>) => Effect.Effect<A, E>
+}
+
+/** @internal */
+export const make = <A, E>(options: {
+  readonly capacity: number
+  /** Until when an answer to a question of that time may be used, in milliseconds since 1970. */
+  readonly until: (value: A, asked: number) => number
+  /** Answers that anybody can provoke are kept apart, so that they do not push out the others. */
+  readonly isProvoked: (value: A) => boolean
+  /** The error of a question that was cut short. */
+  readonly interrupted: () => E
+}): Effect.Effect<Introspections<A, E>, never, Scope.Scope> =>
+  Effect.map(makeAirport, (airport) => {
+    const provoked = BoundedMap.make<Entry<A>>(Math.ceil(options.capacity / 10))
+    const others = BoundedMap.make<Entry<A>>(options.capacity)
+    const flights = new Map<string, Flight<A, E>>()
+
+    const keep = (key: string, value: A, asked: number) => {
+      const map = options.isProvoked(value) ? provoked : others
+      const kept = { value, until: options.until(value, asked) }
+      const known = map.get(key)
+      if (known !== undefined) known.kept = kept
+      else map.add({ key, used: false, evicted: false, pinned: () => false, kept })
+    }
+
+    const known = (key: string, now: number) => {
+      for (const entry of [others.get(key), provoked.get(key)]) {
+        if (entry?.kept === undefined) continue
+        if (now < entry.kept.until) {
+          entry.used = true
+          return entry.kept
+        }
+        entry.kept = undefined
+      }
+      return undefined
+    }
+
+    // What is known counts from when it was asked for: the answer may be older than its arrival.
+    const asking = (key: string, ask: Effect.Effect<A, E>) =>
+      Effect.flatMap(Clock.currentTimeMillis, (asked) =>
+        Effect.tap(ask, (value) => Effect.sync(() => keep(key, value, asked))))
+
+    const flightOf = (key: string, ask: Effect.Effect<A, E>): Flight<A, E> => {
+      const under = flights.get(key)
+      if (under !== undefined) {
+        return under
+      }
+      const ended = () => {
+        if (flights.get(key) === flight) {
+          flights.delete(key)
+        }
+      }
+      const flight: Flight<A, E> = airport.launch({
+        work: asking(key, ask),
+        background: false,
+        landed: ended,
+        abandoned: ended,
+        interrupted: options.interrupted
+      })
+      flights.set(key, flight)
+      return flight
+    }
+
+    return {
+      get: (key, ask) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const kept = known(key, now)
+          if (kept !== undefined) {
+            return Effect.succeed(kept.value)
+          }
+          return airport.closed() ? Effect.fail(options.interrupted()) : flightOf(key, ask).join
+        })
+    }
+  })
