@@ -357,10 +357,17 @@ export const combine = (verifiers: ReadonlyArray<Verifier>): Verifier => ({
  * @since 0.1.0
  * @category layers
  */
-export const layer = <E, R>(
-  verifiers: ReadonlyArray<Effect.Effect<Verifier, E, R>>
-): Layer.Layer<AccessTokenVerifier, E, Exclude<R, Scope.Scope>> =>
-  Layer.scoped(AccessTokenVerifier, Effect.map(Effect.all(verifiers), combine))
+export const layer = <const A extends ReadonlyArray<Effect.Effect<Verifier, any, any>>>(
+  verifiers: A
+): Layer.Layer<
+  AccessTokenVerifier,
+  Effect.Effect.Error<A[number]>,
+  Exclude<Effect.Effect.Context<A[number]>, Scope.Scope>
+> => Layer.scoped(AccessTokenVerifier, Effect.map(all(verifiers), combine))
+
+const all = <A extends Effect.Effect<Verifier, any, any>>(
+  verifiers: ReadonlyArray<A>
+): Effect.Effect<ReadonlyArray<Verifier>, Effect.Effect.Error<A>, Effect.Effect.Context<A>> => Effect.all(verifiers)
 
 /**
  * Of one issuer or of several.
