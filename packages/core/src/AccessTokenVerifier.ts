@@ -363,11 +363,14 @@ export const layer = <const A extends ReadonlyArray<Effect.Effect<Verifier, any,
   AccessTokenVerifier,
   Effect.Effect.Error<A[number]>,
   Exclude<Effect.Effect.Context<A[number]>, Scope.Scope>
-> => Layer.scoped(AccessTokenVerifier, Effect.map(all(verifiers), combine))
+> => {
+  const made = all<Effect.Effect.Error<A[number]>, Effect.Effect.Context<A[number]>>(verifiers)
+  return Layer.scoped(AccessTokenVerifier, Effect.map(made, combine))
+}
 
-const all = <A extends Effect.Effect<Verifier, any, any>>(
-  verifiers: ReadonlyArray<A>
-): Effect.Effect<ReadonlyArray<Verifier>, Effect.Effect.Error<A>, Effect.Effect.Context<A>> => Effect.all(verifiers)
+const all = <E, R>(
+  verifiers: ReadonlyArray<Effect.Effect<Verifier, E, R>>
+): Effect.Effect<ReadonlyArray<Verifier>, E, R> => Effect.all(verifiers)
 
 /**
  * Of one issuer or of several.

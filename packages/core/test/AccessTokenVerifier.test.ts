@@ -10,7 +10,7 @@ import {
 } from "@effect-oauth/core"
 import { FetchHttpClient } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Effect, Layer, LogLevel, Redacted, TestClock } from "effect"
+import { DateTime, Effect, Fiber, Layer, LogLevel, Option, Redacted, TestClock } from "effect"
 import * as jose from "jose"
 import * as Server from "../../../examples/servers/authorizationServer.ts"
 import { audience, authorizationServer, issuer, jwt, now, otherPair, servicesOf } from "./support/protectedApi.ts"
@@ -164,6 +164,18 @@ describe("layerJwt", () => {
     }))
 })
 
+/** The clock goes on until it has ended: what it waits for begins after work that no clock knows. */
+const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.fork(effect)
+    const tick = Effect.zipRight(
+      Effect.promise(() => new Promise((resolve) => setImmediate(resolve))),
+      TestClock.adjust("100 millis")
+    )
+    yield* Effect.repeat(Effect.zipRight(tick, Fiber.poll(fiber)), { until: Option.isSome })
+    return yield* Fiber.join(fiber)
+  })
+
 describe("layerIntrospection", () => {
   const active = (more: Record<string, unknown> = {}) =>
     json({ active: true, sub: "alice", client_id: "web", scope: "a b", aud: audience, ...more })
@@ -252,9 +264,7 @@ describe("layerIntrospection", () => {
         let broken = true
         const server = authorizationServer(() => broken ? answer() : active())
         const verifier = yield* introspecting(server)
-        const fiber = yield* Effect.fork(outcome(verifier, "opaque"))
-        yield* TestClock.adjust("1 minute")
-        assert.strictEqual(yield* fiber, "VerificationUnavailable")
+        assert.strictEqual(yield* inTime(outcome(verifier, "opaque")), "VerificationUnavailable")
         broken = false
         assert.strictEqual(yield* outcome(verifier, "opaque"), "good")
       }))
@@ -268,9 +278,7 @@ describe("layerIntrospection", () => {
           : json({ issuer, introspection_endpoint: `${issuer}/introspect` })
       )
       const verifier = yield* introspecting(silentServer, { timeout: "2 seconds" })
-      const fiber = yield* Effect.fork(outcome(verifier, "opaque"))
-      yield* TestClock.adjust("2 seconds")
-      assert.strictEqual(yield* fiber, "VerificationUnavailable")
+      assert.strictEqual(yield* inTime(outcome(verifier, "opaque")), "VerificationUnavailable")
     }))
 })
 

@@ -93,8 +93,10 @@ export const hello: HttpApp.Default<never, ResourceServer.Caller> = Effect.map(
 /** Sends requests to an app, as a server does. */
 export const serving = <E, R>(app: HttpApp.Default<E, R>) =>
   Effect.gen(function*() {
-    const runtime = yield* Effect.runtime<Exclude<R, HttpServerRequest.HttpServerRequest>>()
-    const handler = HttpApp.toWebHandlerRuntime(runtime)(app)
+    type Rest = Exclude<R, HttpServerRequest.HttpServerRequest>
+    const runtime = yield* Effect.runtime<Rest>()
+    // what sends a request has it at hand
+    const handler = HttpApp.toWebHandlerRuntime(runtime)(app as HttpApp.Default<E, Rest>)
     return (headers: Record<string, string> = {}, path = "/", init: RequestInit = {}) =>
       Effect.promise(async (): Promise<Served> => {
         const response = await handler(new Request(`${audience}${path}`, { ...init, headers }))
