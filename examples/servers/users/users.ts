@@ -92,6 +92,11 @@ export const configuration = (
       profile: Object.keys(profile),
       email: ["email", "email_verified"]
     },
+    // how the user of a token has signed in, for APIs (RFC 9068 section 2.2.1)
+    extraTokenClaims: ({ oidc }) => {
+      const { acr, authTime } = oidc.entities.AuthorizationCode ?? oidc.entities.RefreshToken ?? {}
+      return authTime === undefined ? undefined : { acr, auth_time: authTime }
+    },
     conformIdTokenClaims: users.claimsInIdToken !== true,
     cookies: { keys: [...cookieKeys] },
     findAccount: (_, userName) => ({ accountId: userName, claims: () => claimsOf(users, userName) }),
