@@ -1,11 +1,24 @@
-import { AccessTokenHttpClient, DeviceFlow, TokenClients, TokenGrant, TokenRetriever } from "@effect-oauth/core"
+import {
+  AccessTokenHttpClient,
+  AccessTokenVerifier,
+  DeviceFlow,
+  Refusal,
+  ResourceServer,
+  TokenClients,
+  TokenGrant,
+  TokenRetriever
+} from "@effect-oauth/core"
 import type {
   AccessToken,
   ClientCredentialsTokenManager,
+  JwtVerifier,
   OAuthError,
+  Signer,
   TokenClient,
   TokenEndpoint
 } from "@effect-oauth/core"
+import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
+import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import { Config, Context, Effect, type Layer, Redacted } from "effect"
@@ -184,6 +197,51 @@ describe("DeviceFlow", () => {
       Effect.Effect<
         TokenEndpoint.TokenResponse,
         TokenEndpoint.ExchangeError | OAuthError.TokenRequestInvalid | OAuthError.DeviceLoginExpired
+      >
+    >()
+  })
+})
+
+describe("ResourceServer", () => {
+  class Guard extends HttpApiMiddleware.Tag<Guard>()("Guard", {
+    provides: ResourceServer.Caller,
+    failure: Refusal.Refusal
+  }) {}
+  class Other extends HttpApiMiddleware.Tag<Other>()("Other", { failure: Refusal.Forbidden }) {}
+
+  it("takes the Caller and its refusals from an app, and leaves the rest", () => {
+    const app: HttpApp.Default<NoTenant | Refusal.Forbidden, Tenant | ResourceServer.Caller> = Effect.never
+    expect(ResourceServer.middleware({ scope: "x" })(app)).type.toBe<
+      HttpApp.Default<NoTenant, Tenant | ResourceServer.ResourceServer>
+    >()
+  })
+
+  it("fails with what can be refused to a caller", () => {
+    expect(ResourceServer.require({ acrValues: ["x"], maxAge: "1 minute" })).type.toBe<
+      Effect.Effect<void, Refusal.Unauthorized | Refusal.Forbidden, ResourceServer.Caller>
+    >()
+  })
+
+  it("makes guards of tags that provide the Caller only", () => {
+    expect(ResourceServer.layerHttpApi(Guard, { scope: "x" })).type.toBe<
+      Layer.Layer<Guard, never, ResourceServer.ResourceServer>
+    >()
+    expect(ResourceServer.layerHttpApi).type.not.toBeCallableWith(Other)
+  })
+
+  it("adds up what verifiers side by side fail with and need", () => {
+    const audience = "https://api.test"
+    expect(AccessTokenVerifier.layer([
+      AccessTokenVerifier.makeJwt({ issuer: "https://as.test", audience }),
+      AccessTokenVerifier.makeIntrospection({ audience })
+    ])).type.toBe<
+      Layer.Layer<
+        AccessTokenVerifier.AccessTokenVerifier,
+        AccessTokenVerifier.VerifierInvalid | OAuthError.TokenClientInvalid | OAuthError.TokenClientNotFound,
+        | JwtVerifier.JwtVerifier
+        | TokenEndpoint.TokenEndpoint
+        | TokenClients.TokenClients
+        | Signer.Signer
       >
     >()
   })

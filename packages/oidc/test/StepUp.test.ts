@@ -1,5 +1,12 @@
 /** An API that wants a stronger sign-in than a user has, and an app that arranges it (RFC 9470), on real servers. */
-import { AccessTokenVerifier, AuthorizationServer, JwtVerifier, Refusal, ResourceServer } from "@effect-oauth/core"
+import {
+  AccessTokenVerifier,
+  AuthorizationServer,
+  JwtVerifier,
+  OAuthLogging,
+  Refusal,
+  ResourceServer
+} from "@effect-oauth/core"
 import { OidcError, OidcLogin, OidcSession, UserAccessTokenHttpClient } from "@effect-oauth/oidc"
 import {
   FetchHttpClient,
