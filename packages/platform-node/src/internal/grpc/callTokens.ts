@@ -3,7 +3,6 @@
  * reaches them by the asynchronous context, in which grpc-js asks all credentials of a call.
  */
 import { type AccessToken, expiryMillis } from "@effect-oauth/core/AccessToken"
-import { isAccessTokenError } from "@effect-oauth/core/OAuthError"
 import * as OAuthMetrics from "@effect-oauth/core/OAuthMetrics"
 import type { RequestContext, TokenRetriever } from "@effect-oauth/core/TokenRetriever"
 import * as Headers from "@effect/platform/Headers"
@@ -12,11 +11,10 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import { AsyncLocalStorage } from "node:async_hooks"
+import { tokenFailure } from "../tokenFailure.ts"
 
 type CallMetadataOptions = Parameters<CallCredentials["generateMetadata"]>[0]
 
@@ -63,28 +61,16 @@ export const newState = (): CallState => ({
   cancels: new Set()
 })
 
-const nameOf = (error: unknown): string =>
-  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
-    ? error._tag
-    : error instanceof Error
-    ? error.name
-    : "an error without a name"
+const codes = {
+  passing: status.UNAVAILABLE,
+  lasting: status.UNAUTHENTICATED,
+  interrupted: status.CANCELLED,
+  defect: status.INTERNAL
+}
 
-/** Nothing of an error that is not ours is told but its name: its text may hold anything. */
-const failureOf = (cause: Cause.Cause<unknown>, isRefusal: (error: unknown) => boolean): Failure => {
-  const error = Option.getOrUndefined(Cause.failureOption(cause))
-  if (error === undefined) {
-    return Cause.isInterruptedOnly(cause)
-      ? { code: status.CANCELLED, details: "cancelled while an access token was got", cause: undefined }
-      : { code: status.INTERNAL, details: `no access token: ${nameOf(Cause.squash(cause))}`, cause: undefined }
-  }
-  const mayPass = Predicate.hasProperty(error, "retryable") && error.retryable === true
-  const isOurs = isRefusal(error) || isAccessTokenError(error)
-  return {
-    code: mayPass ? status.UNAVAILABLE : status.UNAUTHENTICATED,
-    details: `no access token: ${isOurs ? (error as Error).message : nameOf(error)}`,
-    cause: error
-  }
+const failureOf = (cause: Cause.Cause<unknown>, isRefusal: (error: unknown) => error is Error): Failure => {
+  const { error, kind, text } = tokenFailure(cause, isRefusal)
+  return { code: codes[kind], details: text, cause: error }
 }
 
 /** As grpc-js takes it from call credentials. */
@@ -178,7 +164,7 @@ export const makeTokens = <E, R, Refused extends Error>(options: {
     return error
   }
   const failed = (cause: Cause.Cause<unknown>): Failure =>
-    failureOf(cause, (error) => Predicate.isObject(error) && refused.has(error))
+    failureOf(cause, (error): error is Error => error instanceof Error && refused.has(error))
 
   /** Runs outside the context of the call, so that what it starts for others does not hold on to it. */
   const run = <A, E1>(
