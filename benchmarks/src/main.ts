@@ -15,6 +15,7 @@ import * as Loopback from "./loopback.ts"
 import * as ManyKeys from "./manyKeys.ts"
 import * as Sealing from "./sealing.ts"
 import * as ServerDown from "./serverDown.ts"
+import * as Session from "./session.ts"
 import * as Stampede from "./stampede.ts"
 import { machine, type Row, table } from "./table.ts"
 import * as Unauthorized from "./unauthorized.ts"
@@ -29,6 +30,7 @@ const groups: Readonly<Record<string, Effect.Effect<ReadonlyArray<Row>>>> = {
   serverDown: ServerDown.rows,
   fleet: Fleet.rows,
   sealing: Sealing.rows,
+  session: Session.rows,
   manyKeys: ManyKeys.rows
 }
 
