@@ -87,7 +87,8 @@ export const rows: Effect.Effect<ReadonlyArray<Row>> = Effect.gen(function*() {
       "a session of 2 KB in a cookie, sealed and opened; floor: AES-GCM of node:crypto and JSON",
       result("session"),
       result("raw"),
-      1.5
+      1.5,
+      ""
     )
   ]
 }).pipe(Effect.provide(NodeSigner.layer), Effect.orDie)
