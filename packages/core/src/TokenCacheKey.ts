@@ -14,7 +14,7 @@ import { TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
 import type { TokenClient } from "./TokenClient.ts"
 import * as TokenGrant from "./TokenGrant.ts"
-import type { ParameterValue, TokenRequestParameters } from "./TokenRequestParameters.ts"
+import { extrasOf, type ParameterValue, type TokenRequestParameters } from "./TokenRequestParameters.ts"
 
 /**
  * Optional: replaces the built-in key. It must differ wherever the token does, above all by tenant. Whose authority a `grant`
@@ -94,9 +94,9 @@ export const structural = (
   const own = clientKeyOf(client)
   const scope = parameters.scope === undefined ? own.scope : scopeKey(parameters.scope)
   const resource = parameters.resource === undefined ? own.resource : resourceKey(parameters.resource)
-  const extra = parameters.parameters === undefined
+  const extra = parameters.parameters === undefined && parameters.authorizationDetails === undefined
     ? own.parameters
-    : parametersKey({ ...client.parameters, ...parameters.parameters })
+    : parametersKey(extrasOf(client.parameters, parameters))
   const partition = parameters.partition === undefined ? "" : `=${parameters.partition}`
   const identity = certificate === undefined ? own.identity : own.identity + certificate
   const grant = parameters.grant === undefined ? "" : grantKey(parameters.grant)

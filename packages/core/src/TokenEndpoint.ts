@@ -43,6 +43,7 @@ import type { SigningKey } from "./SigningKey.ts"
 import type { TokenClient } from "./TokenClient.ts"
 import * as TokenGrant from "./TokenGrant.ts"
 import {
+  extrasOf,
   grantProblem,
   type ParameterValue,
   resources,
@@ -220,7 +221,7 @@ export const formOf = (
   const add = (name: string, value: ParameterValue) => {
     for (const item of valuesOf(value)) form.push([name, item])
   }
-  const extras = { ...client.parameters, ...parameters.parameters, ...TokenGrant.fieldsOf(grant) }
+  const extras = { ...extrasOf(client.parameters, parameters), ...TokenGrant.fieldsOf(grant) }
   for (const [name, value] of Object.entries(extras)) add(name, value)
   add("grant_type", TokenGrant.grantTypeOf(grant))
   // The client's own are for its own tokens: what a user allowed is another matter (RFC 6749 section 6).
@@ -403,8 +404,9 @@ const problemOf = (
   if (parameters.grant !== undefined) {
     return invalid("grant", "is for tokens that are kept: here the grant is an argument of its own")
   }
+  const extras = extrasOf(client.parameters, parameters)
   for (const name of Object.keys(TokenGrant.fieldsOf(grant))) {
-    if (name in client.parameters || name in (parameters.parameters ?? {})) {
+    if (name in extras) {
       return invalid(`parameters.${name}`, `"${name}" is given by the grant, an extra parameter cannot override it`)
     }
   }

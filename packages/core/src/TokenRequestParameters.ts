@@ -6,6 +6,7 @@
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import * as AuthorizationDetails from "./AuthorizationDetails.ts"
 import type { ClientAssertion } from "./ClientAssertions.ts"
 import { found, parseField } from "./internal/problem.ts"
 import { TokenRequestInvalid } from "./OAuthError.ts"
@@ -24,6 +25,8 @@ export type ParameterValue = string | ReadonlyArray<string> | Redacted.Redacted<
  * - `forceRenewal`: skip what is cached, acquire a new token (and cache it).
  * - `scope` (RFC 6749 section 3.3), `resource` (RFC 8707), `parameters` (extra form fields): instead of the client's own;
  *   `parameters` are added to the client's, the same name replaces.
+ * - `authorizationDetails`: what exactly is asked for (RFC 9396), instead of the client's own parameter of that name. Part of the
+ *   cache key.
  * - `assertion`: proves the client in this request, whatever its definition and `ClientAssertions` say. It is sent as it
  *   is with every attempt, and is no part of the cache key.
  * - `grant`: what is exchanged for the token, in place of the client's own authority: a user's token, for instance (see
@@ -42,6 +45,7 @@ export interface TokenRequestParameters {
   readonly scope?: string | undefined
   readonly resource?: string | ReadonlyArray<string> | undefined
   readonly parameters?: Readonly<Record<string, ParameterValue>> | undefined
+  readonly authorizationDetails?: ReadonlyArray<AuthorizationDetails.AuthorizationDetail> | undefined
   readonly assertion?: ClientAssertion | undefined
   readonly grant?: TokenGrant.TokenGrant | undefined
   readonly partition?: string | undefined
@@ -134,6 +138,15 @@ export const secretsOf = (parameters: Readonly<Record<string, ParameterValue>>):
 export const resources = (resource: string | ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
   resource === undefined ? [] : typeof resource === "string" ? [resource] : resource
 
+/** @internal Extra form fields: those of the client, and of the request, which win. */
+export const extrasOf = (
+  own: Readonly<Record<string, ParameterValue>>,
+  { authorizationDetails, parameters }: TokenRequestParameters
+): Readonly<Record<string, ParameterValue>> => {
+  const details = authorizationDetails === undefined ? undefined : AuthorizationDetails.encode(authorizationDetails)
+  return { ...own, ...parameters, ...(details === undefined ? {} : { authorization_details: details }) }
+}
+
 /** @internal Checked once for each parameters object, when it is first seen. */
 export const validate = (
   clientName: string,
@@ -152,6 +165,13 @@ export const validate = (
   for (const item of resources(resource)) {
     const resource = parseField(OAuthValues.Resource, item)
     if (Either.isLeft(resource)) return invalid("resource", resource.left)
+  }
+  if (parameters.authorizationDetails !== undefined) {
+    const problem = AuthorizationDetails.problemOf(parameters.authorizationDetails)
+    if (problem !== undefined) return invalid("authorizationDetails", problem)
+    if (parameters.parameters?.authorization_details !== undefined) {
+      return invalid("authorizationDetails", "it is among the parameters, too: say it once")
+    }
   }
   if (parameters.partition !== undefined && typeof parameters.partition !== "string") {
     return invalid("partition", found("expected a string", parameters.partition))
@@ -183,6 +203,7 @@ export const validate = (
 export const freeze = (parameters: TokenRequestParameters): void => {
   Object.freeze(parameters)
   if (typeof parameters.resource === "object") Object.freeze(parameters.resource)
+  AuthorizationDetails.freeze(parameters.authorizationDetails)
   const { grant, parameters: extra } = parameters
   freezeValues(extra)
   freezeValues(grant)

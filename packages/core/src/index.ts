@@ -6,6 +6,7 @@
 export * as AccessToken from "./AccessToken.ts"
 export * as AccessTokenHttpClient from "./AccessTokenHttpClient.ts"
 export * as AccessTokenVerifier from "./AccessTokenVerifier.ts"
+export * as AuthorizationDetails from "./AuthorizationDetails.ts"
 export * as AuthorizationServer from "./AuthorizationServer.ts"
 export * as Backchannel from "./Backchannel.ts"
 export * as ClientAssertions from "./ClientAssertions.ts"

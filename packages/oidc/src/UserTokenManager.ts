@@ -47,10 +47,12 @@ import * as UserTokenStore from "./UserTokenStore.ts"
  * - `client`: the name of `OidcClients` that the user signed in with; else the default one.
  * - `session`: whose tokens; else those of `CurrentUser`.
  *
+ * Authorization details (RFC 9396) are no part of it: all that the user has allowed is in every token.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface UserTokenRequestParameters extends TokenRequestParameters {
+export interface UserTokenRequestParameters extends Omit<TokenRequestParameters, "authorizationDetails"> {
   readonly client?: string | undefined
   readonly session?: Session | undefined
 }

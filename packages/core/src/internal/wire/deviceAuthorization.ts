@@ -6,7 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type { TokenClient } from "../../TokenClient.ts"
 import type { DeviceAuthorization } from "../../TokenEndpoint.ts"
-import { resources, type TokenRequestParameters, valuesOf } from "../../TokenRequestParameters.ts"
+import { extrasOf, resources, type TokenRequestParameters, valuesOf } from "../../TokenRequestParameters.ts"
 import type { Answer } from "./exchange.ts"
 import type { Form } from "./serverCall.ts"
 import { type From, isSendable, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
@@ -14,7 +14,7 @@ import { type From, isSendable, jsonObject, lifetime, refusal } from "./tokenRes
 /** @internal RFC 8628 section 3.1. */
 export const formOf = (client: TokenClient, parameters: TokenRequestParameters): Form => {
   const { resource = client.resource, scope = client.scope } = parameters
-  const extras = Object.entries({ ...client.parameters, ...parameters.parameters })
+  const extras = Object.entries(extrasOf(client.parameters, parameters))
   return [
     ...extras.flatMap(([name, value]) => valuesOf(value).map((item) => [name, item] as const)),
     ["client_id", client.clientId],
