@@ -222,11 +222,15 @@ describe("layerIntrospection", () => {
 
   it.scoped("many callers with one token ask once", () =>
     Effect.gen(function*() {
-      const server = authorizationServer(() => active())
+      const server = stub(({ url }) =>
+        url.endsWith("/introspect")
+          ? Effect.delay(Effect.sync(() => active()), "1 second")
+          : json({ issuer, introspection_endpoint: `${issuer}/introspect` })
+      )
       const verifier = yield* introspecting(server)
-      const all = yield* Effect.all(Array.from({ length: 100 }, () => outcome(verifier, "opaque")), {
+      const all = yield* inTime(Effect.all(Array.from({ length: 100 }, () => outcome(verifier, "opaque")), {
         concurrency: "unbounded"
-      })
+      }))
       assert.deepStrictEqual(new Set(all), new Set(["good"]))
       assert.strictEqual(asks(server), 1)
     }))
@@ -305,6 +309,16 @@ describe("several side by side", () => {
       assert.strictEqual(asked(), 0)
       assert.strictEqual(yield* outcome(verifier, "opaque"), "good")
       assert.strictEqual(yield* outcome(verifier, "unknown"), "inactive")
+    }))
+
+  it.effect("a JWT is not shown to others while its own server cannot be asked", () =>
+    Effect.gen(function*() {
+      const down: Verifier = { verify: () => new VerifiedToken.VerificationUnavailable({ cause: "Down" }) }
+      const other: Verifier = { verify: () => Effect.dieMessage("it was shown the token") }
+      assert.strictEqual(
+        yield* outcome(AccessTokenVerifier.combine([down, other]), yield* jwt()),
+        "VerificationUnavailable"
+      )
     }))
 
   it.effect("if none knows it and one could not be asked, nobody can say", () =>

@@ -85,3 +85,22 @@ describe("WwwAuthenticate", () => {
     )
   })
 })
+
+it("what format says is what parse reads", () => {
+  const name = FastCheck.stringMatching(/^[a-z_]{1,8}$/)
+  const value = FastCheck.stringMatching(/^[\x20\x21\x23-\x5b\x5d-\x7e]{0,20}$/)
+  const challenge = FastCheck.record({
+    scheme: name,
+    parameters: FastCheck.dictionary(name, value, { noNullPrototype: true })
+  })
+  FastCheck.assert(FastCheck.property(FastCheck.array(challenge), (challenges) => {
+    const read = WwwAuthenticate.parse(WwwAuthenticate.format(challenges))
+    assert.deepStrictEqual(
+      read.map(({ parameters, scheme }) => ({ scheme, parameters: { ...parameters } })),
+      challenges
+    )
+  }))
+  const format = (error: string) =>
+    WwwAuthenticate.format([{ scheme: "Bearer", parameters: { error, scope: undefined } }])
+  assert.strictEqual(format(`a"\\\r\nb`), `Bearer error="a????b"`)
+})
