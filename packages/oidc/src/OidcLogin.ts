@@ -68,9 +68,15 @@ import { inSession, UserTokenStore } from "./UserTokenStore.ts"
  * @since 0.1.0
  * @category models
  */
-export interface LoginOptions extends AuthorizationRequest.Wishes {
+export interface LoginOptions {
   readonly client?: string | undefined
   readonly returnTo?: string | undefined
+  readonly prompt?: string | undefined
+  readonly loginHint?: string | undefined
+  readonly scope?: string | undefined
+  readonly resource?: string | ReadonlyArray<string> | undefined
+  /** Those that belong to the protocol are passed over. */
+  readonly parameters?: Readonly<Record<string, string>> | undefined
   readonly maxAge?: Duration.DurationInput | undefined
   readonly acrValues?: string | undefined
 }

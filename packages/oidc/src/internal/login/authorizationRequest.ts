@@ -9,19 +9,10 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import type { LoginState } from "../../LoginStateStore.ts"
 import { type OidcClient, reserved } from "../../OidcClient.ts"
+import type { LoginOptions } from "../../OidcLogin.ts"
 
 /** @internal */
 export type Parameters = Readonly<Record<string, string | ReadonlyArray<string>>>
-
-/** @internal What one login may ask for beyond its registration. */
-export interface Wishes {
-  readonly prompt?: string | undefined
-  readonly loginHint?: string | undefined
-  readonly scope?: string | undefined
-  readonly resource?: string | ReadonlyArray<string> | undefined
-  /** Those that belong to the protocol are passed over. */
-  readonly parameters?: Readonly<Record<string, string>> | undefined
-}
 
 const present = (parameters: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>): Parameters =>
   Object.fromEntries(
@@ -39,7 +30,7 @@ export const parametersOf = (
     readonly challenge: string
     readonly thumbprint: string | undefined
   },
-  wishes: Wishes
+  wishes: LoginOptions
 ): Parameters =>
   present({
     ...client.authorizationParameters,
