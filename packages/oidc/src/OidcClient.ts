@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type { AuthorizationDetail } from "@effect-oauth/core/AuthorizationDetails"
 import type { ClientProblem } from "@effect-oauth/core/OAuthError"
 import { Scope } from "@effect-oauth/core/OAuthValues"
 import * as SigningKey from "@effect-oauth/core/SigningKey"
@@ -34,6 +35,15 @@ type Shared =
   | "defaultLifetime"
   | "acquireTimeout"
   | "propagateTrace"
+
+/**
+ * How the server's answer to a login comes: in the address, or by a form; with `.jwt` as one signed JWT (JARM), whose
+ * signature, issuer, audience and expiry are checked before anything in it is believed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ResponseMode = "query" | "form_post" | "query.jwt" | "form_post.jwt"
 
 /**
  * What a developer says of a registration. Who we are is said as in `TokenClients` of `@effect-oauth/core`; the endpoints
@@ -68,9 +78,11 @@ export interface OidcClientOptions extends Pick<TokenClient.TokenClientOptions, 
    * cookies are not blocked. The session's cookie stays `SameSite=Lax` and is not sent, so such a login always begins a
    * session of its own: who had signed in with other clients in this browser has to do so again.
    */
-  readonly responseMode?: "query" | "form_post" | undefined
+  readonly responseMode?: ResponseMode | undefined
   /** The user is to be authenticated in one of these ways, in the order of preference; refused otherwise. */
   readonly acrValues?: string | undefined
+  /** What exactly users are to allow, where scopes are too coarse (RFC 9396). */
+  readonly authorizationDetails?: ReadonlyArray<AuthorizationDetail> | undefined
   /** How long ago the user may have been authenticated. */
   readonly maxAge?: Duration.DurationInput | undefined
   /** Such as `consent`, which some servers want for a refresh token. */
@@ -120,8 +132,9 @@ export class OidcClient extends Data.TaggedClass("OidcClient")<{
   readonly dpop: SigningKey.SigningKey | "session" | undefined
   readonly pushedAuthorization: "auto" | "always" | "never"
   readonly requestKey: SigningKey.SigningKey | undefined
-  readonly responseMode: "query" | "form_post"
+  readonly responseMode: ResponseMode
   readonly acrValues: string | undefined
+  readonly authorizationDetails: ReadonlyArray<AuthorizationDetail> | undefined
   readonly maxAge: Duration.Duration | undefined
   readonly prompt: string | undefined
   readonly userInfo: boolean
@@ -152,6 +165,7 @@ export const reserved: ReadonlySet<string> = new Set([
   "request",
   "request_uri",
   "resource",
+  "authorization_details",
   "client_secret",
   "client_assertion",
   "client_assertion_type"
@@ -159,7 +173,7 @@ export const reserved: ReadonlySet<string> = new Set([
 
 const choices = {
   pushedAuthorization: ["auto", "always", "never"],
-  responseMode: ["query", "form_post"],
+  responseMode: ["query", "form_post", "query.jwt", "form_post.jwt"],
   onMissingRefreshToken: ["fail", "useExpired"],
   revokeOnSignOut: ["refresh", "both", "nothing"]
 } as const
@@ -236,6 +250,17 @@ class Fields {
       if (typeof value !== "string") this.wrong(field, "expected a text")
     }
     return { ...authorizationParameters }
+  }
+
+  details(): ReadonlyArray<AuthorizationDetail> | undefined {
+    const { authorizationDetails } = this.options
+    if (authorizationDetails === undefined) return undefined
+    const isUsable = Array.isArray(authorizationDetails) &&
+      authorizationDetails.length > 0 && authorizationDetails.every((detail) => typeof detail?.type === "string")
+    if (!isUsable) {
+      this.wrong("authorizationDetails", "expected one detail or more, each with a type (RFC 9396 section 2)")
+    }
+    return authorizationDetails
   }
 
   algorithms(): ReadonlyArray<SigningKey.Algorithm> {
@@ -342,6 +367,7 @@ export const parse = (
       requestKey,
       responseMode: fields.choice("responseMode"),
       acrValues: fields.text("acrValues"),
+      authorizationDetails: fields.details(),
       maxAge: options.maxAge === undefined ? undefined : fields.duration("maxAge", 0),
       prompt: fields.text("prompt"),
       userInfo: fields.flag("userInfo"),

@@ -293,13 +293,14 @@ export class LoginRefused extends Schema.TaggedError<LoginRefused>("@effect-oaut
  * - `form`: parameters are missing, doubled or malformed.
  * - `state`: no login with this state was begun in this browser, or it took longer than it may, or it is finished already.
  * - `issuer`: the answer is of another server than the login was sent to (RFC 9207).
+ * - `signature`: the answer of this client is to be signed and is not, or not as it has to be (JARM).
  *
  * @since 0.1.0
  * @category errors
  */
 export class LoginAnswerInvalid
   extends Schema.TaggedError<LoginAnswerInvalid>("@effect-oauth/oidc/LoginAnswerInvalid")("LoginAnswerInvalid", {
-    reason: Schema.Literal("form", "state", "issuer"),
+    reason: Schema.Literal("form", "state", "issuer", "signature"),
     problem: Schema.String
   })
 {

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import type { AuthorizationDetail } from "@effect-oauth/core/AuthorizationDetails"
 import { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
 import { backchannel } from "@effect-oauth/core/Backchannel"
 import { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
@@ -33,6 +34,7 @@ import { IdTokenVerifier } from "./IdToken.ts"
 import { localPath } from "./internal/browser/localPath.ts"
 import { issuerProblem, parseAnswer } from "./internal/login/answer.ts"
 import * as AuthorizationRequest from "./internal/login/authorizationRequest.ts"
+import * as SignedAnswer from "./internal/login/signedAnswer.ts"
 import * as UserInfo from "./internal/login/userInfo.ts"
 import { lockOf } from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
@@ -79,6 +81,8 @@ export interface LoginOptions {
   readonly parameters?: Readonly<Record<string, string>> | undefined
   readonly maxAge?: Duration.DurationInput | undefined
   readonly acrValues?: string | undefined
+  /** What exactly the user is to allow (RFC 9396). */
+  readonly authorizationDetails?: ReadonlyArray<AuthorizationDetail> | undefined
 }
 
 /**
@@ -174,7 +178,8 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
   const hooks = yield* Effect.serviceOption(OidcHooks)
   const signIns = SignIns.make(store, hooks, log)
   const keys = SessionKeys.make(1000)
-  const userInfo = UserInfo.make({ server, httpClient: yield* backchannel, verifier: yield* JwtVerifier })
+  const verifier = yield* JwtVerifier
+  const userInfo = UserInfo.make({ server, httpClient: yield* backchannel, verifier })
 
   /** The key that the tokens of this login will be bound to, and as it is kept until then. */
   const keyFor = (
@@ -238,7 +243,7 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
         options
       )
       const address = yield* addressOf(client, yield* AuthorizationRequest.signed(signer, client, parameters))
-      yield* logins.save(state, login, session.cookies, client.responseMode === "form_post" ? "none" : "lax")
+      yield* logins.save(state, login, session.cookies, client.responseMode.startsWith("form_post") ? "none" : "lax")
       return address
     })
 
@@ -247,7 +252,11 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
     Effect.gen(function*() {
       const refused = (reason: LoginAnswerInvalid["reason"], problem: string) =>
         new LoginAnswerInvalid({ reason, problem })
-      const answer = parseAnswer(parameters)
+      const signed = SignedAnswer.of(parameters)
+      if (Either.isLeft(signed)) return yield* refused("form", signed.left)
+      const response = signed.right
+      // What a signed answer says is looked at to find out whose it should be, and believed after that.
+      const answer = parseAnswer(response === undefined ? parameters : SignedAnswer.parametersIn(response))
       if (Either.isLeft(answer)) return yield* refused("form", answer.left.problem)
       const { state } = answer.right
       const login = state === undefined ? Option.none() : yield* logins.take(state, session.cookies)
@@ -258,6 +267,8 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
         )
       }
       const client = yield* clients.get(login.value.clientName)
+      const unsigned = yield* SignedAnswer.problemOf(verifier, client, response)
+      if (unsigned !== undefined) return yield* refused("signature", unsigned)
       const metadata = yield* server.metadata(client.login)
       const wrong = issuerProblem(answer.right.issuer, {
         issuer: client.issuer,

@@ -21,6 +21,9 @@ const present = (parameters: Readonly<Record<string, string | ReadonlyArray<stri
     )
   )
 
+const detailsOf = (details: LoginOptions["authorizationDetails"]): string | undefined =>
+  details === undefined ? undefined : JSON.stringify(details)
+
 /** @internal */
 export const parametersOf = (
   client: OidcClient,
@@ -40,6 +43,7 @@ export const parametersOf = (
     acr_values: login.acrValues,
     max_age: login.maxAge === undefined ? undefined : String(login.maxAge),
     resource: wishes.resource ?? client.resource,
+    authorization_details: detailsOf(wishes.authorizationDetails ?? client.authorizationDetails),
     scope: wishes.scope ?? client.scope,
     response_type: "code",
     response_mode: client.responseMode === "query" ? undefined : client.responseMode,
@@ -70,6 +74,10 @@ export const signed = (
       ...parameters,
       // As JSON it is a number (OpenID Connect Core 1.0 section 3.1.2.1).
       ...(parameters.max_age === undefined ? {} : { max_age: Number(parameters.max_age) }),
+      // And this an array (RFC 9396 section 3).
+      ...(typeof parameters.authorization_details === "string"
+        ? { authorization_details: JSON.parse(parameters.authorization_details) as unknown }
+        : {}),
       iss: client.login.clientId,
       aud: client.issuer,
       iat,
