@@ -4,7 +4,15 @@
  * @since 0.1.0
  */
 import * as AccessTokenHttpClient from "@effect-oauth/core/AccessTokenHttpClient"
-import { type Customize, TokenRequestCustomizer, type TokenRetriever } from "@effect-oauth/core/TokenRetriever"
+import type { ClientCredentialsTokenManager } from "@effect-oauth/core/ClientCredentialsTokenManager"
+import type { AccessTokenError, TokenClientNotFound } from "@effect-oauth/core/OAuthError"
+import {
+  type Customize,
+  type ExchangeOptions,
+  tokenExchange,
+  TokenRequestCustomizer,
+  type TokenRetriever
+} from "@effect-oauth/core/TokenRetriever"
 import * as WwwAuthenticate from "@effect-oauth/core/WwwAuthenticate"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -63,6 +71,24 @@ export const retriever = <E = never, R = never>(
       })
     }
   })
+
+/**
+ * Tokens for the next API on behalf of the user of each request: the user's own are exchanged by the named client of
+ * `TokenClients` (RFC 8693), see `TokenRetriever.tokenExchange`. `user` says whose, and for which resource.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const onBehalfOfCurrentUser = <E = never, R = never, E2 = never, R2 = never>(
+  name?: string,
+  { user, ...options }: ExchangeOptions<E, R, E2, R2> & {
+    readonly user?: UserTokenRequestParameters | undefined
+  } = {}
+): Effect.Effect<
+  TokenRetriever<UserTokenError | AccessTokenError | E | E2, CurrentUser | R | R2>,
+  LookupError | TokenClientNotFound,
+  UserTokenManager | OidcClients | ClientCredentialsTokenManager
+> => Effect.flatMap(retriever(user), (subject) => tokenExchange(subject, name, options))
 
 /** What an API says of the sign-in that it wants (RFC 9470 section 3). */
 const stepUpOf = (response: HttpClientResponse.HttpClientResponse): StepUpRequired | undefined =>

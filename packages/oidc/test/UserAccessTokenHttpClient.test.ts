@@ -255,6 +255,32 @@ describe("a customizer of outgoing calls", () => {
     Effect.map(asMachine(undefined, byUrl), (scopes) => assert.deepStrictEqual(scopes, ["invoices"])))
 })
 
+describe("calls on behalf of the user of the request", () => {
+  it.scoped("carry the user's token, exchanged for the next API, for each user apart and kept", () =>
+    Effect.gen(function*() {
+      const server = Server.make()
+      server.answer = ({ subject }) => Effect.succeed({ access: `exchanged-of-${subject}`, lifetime: 100 })
+      const web = yield* Web.start({ server })
+      const [alice, bob] = [new Browser(), new Browser()]
+      yield* web.signIn(alice, { access: "alices" })
+      yield* web.signIn(bob, { access: "bobs", principal: Web.principal("bob") })
+      const { bearers, client } = api()
+      const name = OidcClients.tokenClientName("web")
+      const call = (browser: Browser) =>
+        web.visit(browser, () =>
+          Effect.flatMap(
+            UserAccessTokenHttpClient.onBehalfOfCurrentUser(name, { audience: "next" }),
+            (retriever) => client.pipe(AccessTokenHttpClient.make(retriever)).execute(HttpClientRequest.get(url))
+          ))
+      yield* Effect.forEach([alice, bob, alice, bob], call)
+      const [ofAlice, ofBob] = ["Bearer exchanged-of-alices", "Bearer exchanged-of-bobs"]
+      assert.deepStrictEqual(bearers(), [ofAlice, ofBob, ofAlice, ofBob])
+      assert.deepStrictEqual(server.asked.map(({ subject }) => subject), ["alices", "bobs"])
+      const error = yield* Effect.flip(call(new Browser()))
+      assert.strictEqual(error._tag, "NoActiveUser")
+    }))
+})
+
 describe("a customizer that fails", () => {
   const failing: Customize = () =>
     Effect.fail(new OAuthError.TokenRequestInvalid({ clientName: "web", field: "scope", problem: "there is none" }))

@@ -5,6 +5,8 @@ import { Clock, DateTime, type Duration, Effect, Layer, Redacted, Schema } from 
 import type { Option } from "effect"
 
 export interface Asked {
+  /** Of an exchange: whose token. */
+  readonly subject: string | undefined
   /** Empty, if a token of the program's own was asked for. */
   readonly refreshToken: string
   readonly parameters: TokenRequestParameters.TokenRequestParameters
@@ -72,7 +74,13 @@ export const make = () => {
     Effect.gen(function*() {
       const presented = TokenGrant.fieldsOf(grant).refresh_token
       const refreshToken = Redacted.isRedacted(presented) ? String(Redacted.value(presented)) : ""
-      const one: Asked = { refreshToken, parameters, key: options.dpop }
+      const { subject_token: subject } = TokenGrant.fieldsOf(grant)
+      const one: Asked = {
+        subject: Redacted.isRedacted(subject) ? String(Redacted.value(subject)) : undefined,
+        refreshToken,
+        parameters,
+        key: options.dpop
+      }
       asked.push(one)
       const sentAt = yield* Clock.currentTimeMillis
       if (used.has(refreshToken)) {
