@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 export * as AccessToken from "./AccessToken.ts"
+export * as AccessTokenFetch from "./AccessTokenFetch.ts"
 export * as AccessTokenHttpClient from "./AccessTokenHttpClient.ts"
 export * as AccessTokenVerifier from "./AccessTokenVerifier.ts"
 export * as AuthorizationDetails from "./AuthorizationDetails.ts"

@@ -1,4 +1,5 @@
 import {
+  AccessTokenFetch,
   AccessTokenHttpClient,
   AccessTokenVerifier,
   DeviceFlow,
@@ -21,7 +22,7 @@ import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
-import { Config, Context, Effect, type Layer, Redacted } from "effect"
+import { Config, Context, Effect, Layer, ManagedRuntime, Redacted } from "effect"
 import { describe, expect, it } from "tstyche"
 
 class Tenant extends Context.Tag("Tenant")<Tenant, string>() {}
@@ -32,6 +33,24 @@ declare const client: HttpClient.HttpClient
 declare const retriever: TokenRetriever.TokenRetriever<NoTenant, Tenant>
 
 type Manager = ClientCredentialsTokenManager.ClientCredentialsTokenManager
+
+describe("AccessTokenFetch", () => {
+  it("needs where it is made what its retriever needs", () => {
+    expect(AccessTokenFetch.make(retriever)).type.toBe<Effect.Effect<AccessTokenFetch.Fetch, never, Tenant>>()
+    const made = AccessTokenFetch.clientCredentials("x", undefined, {
+      customize: (_, parameters) => Effect.map(Tenant, (tenant) => ({ ...parameters, partition: tenant }))
+    })
+    expect(made).type.toBe<Effect.Effect<AccessTokenFetch.Fetch, OAuthError.TokenClientNotFound, Manager | Tenant>>()
+  })
+
+  it("is made by a runtime that has it, and is a fetch", () => {
+    const runtime = ManagedRuntime.make(Layer.empty as Layer.Layer<Manager>)
+    const fetch = AccessTokenFetch.fromRuntime(runtime, AccessTokenFetch.clientCredentials("x"))
+    expect(fetch).type.toBe<AccessTokenFetch.Fetch>()
+    expect(fetch).type.toBeAssignableTo<typeof globalThis.fetch>()
+    expect(AccessTokenFetch.fromRuntime).type.not.toBeCallableWith(runtime, AccessTokenFetch.make(retriever))
+  })
+})
 
 describe("AccessTokenHttpClient", () => {
   it("needs the manager where it is made, and nothing where it is used", () => {

@@ -1,0 +1,211 @@
+/**
+ * One call of `AccessTokenFetch`: each of its requests goes through the middleware, over a client that sends what the caller
+ * gave, and the two headers that the middleware adds.
+ */
+import * as PlatformHeaders from "@effect/platform/Headers"
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import type { HttpMethod } from "@effect/platform/HttpMethod"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
+import * as AccessTokenHttpClient from "../../AccessTokenHttpClient.ts"
+import type { TokenRetriever } from "../../TokenRetriever.ts"
+import { originOf, policy } from "../middleware/destination.ts"
+import { isReplayable } from "../middleware/replay.ts"
+import * as Redirects from "./redirects.ts"
+
+type Input = string | URL | Request
+
+interface Settings extends AccessTokenHttpClient.Options {
+  readonly fetch?: ((input: string, init?: RequestInit) => Promise<Response>) | undefined
+}
+
+/** What stays the same from hop to hop, and the first of them. */
+interface Opened {
+  readonly first: Redirects.Hop
+  readonly common: RequestInit
+  readonly redirect: RequestRedirect
+  readonly signal: AbortSignal | undefined
+}
+
+const partsOf = (request: Request): RequestInit => ({
+  method: request.method,
+  headers: request.headers,
+  body: request.body,
+  cache: request.cache,
+  credentials: request.credentials,
+  integrity: request.integrity,
+  keepalive: request.keepalive,
+  mode: request.mode,
+  redirect: request.redirect,
+  referrer: request.referrer,
+  referrerPolicy: request.referrerPolicy,
+  signal: request.signal
+})
+
+/** These are spelt in capitals, and all others as they come (WHATWG Fetch, normalize a method). */
+const normalized = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"])
+
+const methodOf = (method: string | undefined): string => {
+  const upper = method?.toUpperCase() ?? "GET"
+  return normalized.has(upper) ? upper : method ?? "GET"
+}
+
+const open = (input: Input, init: RequestInit | undefined): Opened => {
+  const isRequest = input instanceof Request
+  const given = Object.fromEntries(Object.entries(init ?? {}).filter(([, value]) => value !== undefined)) as RequestInit
+  const { body, headers, method, redirect = "follow", signal, ...common } = {
+    ...(isRequest ? partsOf(input) : {}),
+    ...given
+  }
+  const base: string | undefined = globalThis.location?.href
+  const url = new URL(isRequest ? input.url : String(input), base).href
+  return {
+    first: { url, method: methodOf(method), headers: new Headers(headers), body },
+    common,
+    redirect,
+    signal: signal ?? undefined
+  }
+}
+
+/** The answer to one hop. */
+interface Arrived {
+  readonly response: Response
+  readonly hasRenewed: boolean
+}
+
+const bodyOf = (body: Redirects.Hop["body"]): HttpBody.HttpBody =>
+  body == null ? HttpBody.empty : body instanceof FormData ? HttpBody.formData(body) : HttpBody.raw(body)
+
+/** The 401 that is returned after another token was looked for in vain: its body has been read. */
+const reread = (native: Response, response: HttpClientResponse.HttpClientResponse) =>
+  Effect.map(Effect.orElseSucceed(response.arrayBuffer, () => new ArrayBuffer(0)), (body) => {
+    const headers = new Headers(native.headers)
+    headers.delete("content-encoding")
+    headers.delete("content-length")
+    const { status, statusText, url } = native
+    const again = new Response(body.byteLength === 0 ? null : body, { status, statusText, headers })
+    return Object.defineProperty(again, "url", { value: url })
+  })
+
+/** Gives way to what comes next, so that its connection is free again. */
+const discard = (response: Response): Effect.Effect<void> =>
+  Effect.ignore(Effect.tryPromise(async () => response.body?.cancel()))
+
+/** @internal */
+export const fetchWith = <E, R>(
+  retriever: TokenRetriever<E, R>,
+  runtime: Runtime.Runtime<R>,
+  settings: Settings
+) => {
+  const refusalOf = policy(settings)
+  const healing = AccessTokenHttpClient.make(retriever, settings)
+  const notHealing = AccessTokenHttpClient.make(retriever, { ...settings, retryUnauthorized: false })
+
+  const send = (hop: Redirects.Hop, { common, signal }: Opened, signed: PlatformHeaders.Headers) => {
+    const headers = new Headers(hop.headers)
+    for (const name of ["authorization", "dpop"]) {
+      const value = signed[name]
+      if (value !== undefined) headers.set(name, value)
+    }
+    const isStream = hop.body != null && !isReplayable(bodyOf(hop.body))
+    const { fetch = globalThis.fetch } = settings
+    return fetch(hop.url, {
+      ...common,
+      method: hop.method,
+      headers,
+      body: hop.body ?? null,
+      redirect: "manual",
+      signal: signal ?? null,
+      ...(isStream ? { duplex: "half" } : {})
+    })
+  }
+
+  /** One hop with a token, and whether it took another one. */
+  const authorized = (hop: Redirects.Hop, opened: Opened, heals: boolean): Effect.Effect<Arrived, unknown, R> =>
+    Effect.suspend(() => {
+      const used = new Set<string | undefined>()
+      let native: Response | undefined
+      let thrown: unknown
+      const transport = HttpClient.make((attempt) => {
+        used.add(attempt.headers["authorization"])
+        return Effect.tryPromise({
+          try: () => send(hop, opened, attempt.headers),
+          catch: (cause) => {
+            thrown = cause
+            return new HttpClientError.RequestError({ request: attempt, reason: "Transport" })
+          }
+        }).pipe(Effect.map((response) => {
+          native = response
+          // Some transports say 0 of an answer that they hide.
+          const { headers, status } = response
+          return status === 0
+            ? HttpClientResponse.fromWeb(attempt, new Response(null, { status: 302, headers }))
+            : HttpClientResponse.fromWeb(attempt, response)
+        }))
+      })
+      const request = HttpClientRequest.make(hop.method as HttpMethod)(hop.url, {
+        headers: PlatformHeaders.fromInput(hop.headers),
+        body: bodyOf(hop.body)
+      })
+      return (heals ? healing : notHealing)(transport).execute(request).pipe(
+        Effect.mapError((error) => error instanceof HttpClientError.RequestError ? thrown ?? error : error),
+        Effect.flatMap((response) =>
+          native === undefined
+            ? Effect.die(new TypeError("fetch gave no answer"))
+            : native.bodyUsed
+            ? reread(native, response)
+            : Effect.succeed(native)
+        ),
+        Effect.map((response) => ({ response, hasRenewed: used.size > 1 }))
+      )
+    })
+
+  const bare = (hop: Redirects.Hop, opened: Opened): Effect.Effect<Arrived, unknown> =>
+    Effect.tryPromise({
+      try: () => send(hop, opened, PlatformHeaders.empty),
+      catch: (error) => error
+    }).pipe(Effect.map((response) => ({ response, hasRenewed: false })))
+
+  const call = (opened: Opened): Effect.Effect<Response, unknown, R> =>
+    Effect.gen(function*() {
+      const home = originOf(opened.first.url)
+      let hop = opened.first
+      let isAway = false
+      let mayHeal = true
+      for (let redirects = 0;; redirects++) {
+        const { hasRenewed, response }: Arrived = yield* isAway ? bare(hop, opened) : authorized(hop, opened, mayHeal)
+        if (opened.redirect === "manual" || !Redirects.isRedirect(response)) {
+          return redirects === 0 ? response : Object.defineProperty(response, "redirected", { value: true })
+        }
+        yield* discard(response)
+        if (opened.redirect === "error") return yield* Effect.fail(new TypeError("a redirect was not wanted"))
+        if (redirects === Redirects.limit) return yield* Effect.fail(new TypeError("there are too many redirects"))
+        const next = Redirects.nextHop(hop, response, isReplayable(bodyOf(hop.body)))
+        if (typeof next === "string") return yield* Effect.fail(new TypeError(next))
+        const refused = settings.allowedOrigins === undefined ? undefined : refusalOf(next.url)
+        if (refused !== undefined) return yield* refused
+        hop = next
+        mayHeal &&= !hasRenewed
+        // There is no way back from there.
+        isAway ||= originOf(hop.url) !== home
+      }
+    })
+
+  return async (input: Input, init?: RequestInit): Promise<Response> => {
+    const opened = open(input, init)
+    opened.signal?.throwIfAborted()
+    const exit = await Runtime.runPromiseExit(runtime)(
+      call(opened),
+      opened.signal === undefined ? {} : { signal: opened.signal }
+    )
+    if (Exit.isSuccess(exit)) return exit.value
+    if (Cause.isInterrupted(exit.cause)) opened.signal?.throwIfAborted()
+    throw Cause.squash(exit.cause)
+  }
+}
