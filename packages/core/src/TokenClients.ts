@@ -306,6 +306,8 @@ export interface ResolverOptions {
   readonly timeToLive?: Duration.DurationInput | undefined
   /** How many resolved clients are kept. Default 1,000. */
   readonly capacity?: number | undefined
+  /** How long resolving one client may take; after that it has failed. Default 10 seconds. */
+  readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -313,8 +315,8 @@ export interface ResolverOptions {
  * refuses as `invalid_client` is resolved anew, and if it has changed the request is tried with the new one at once, so a
  * rotated secret needs no restart.
  *
- * A resolver that does not know a name fails with `TokenClientNotFound`; any other failure of it becomes
- * `TokenClientUnavailable`, which carries the tag of its error only.
+ * A resolver that does not know a name fails with `TokenClientNotFound`; any other failure of it, also that it takes too long,
+ * becomes `TokenClientUnavailable`, which carries the tag of its error only.
  *
  * @since 0.1.0
  * @category layers
@@ -340,6 +342,12 @@ export const layerResolver = <E, R>(
           Effect.provide(context),
           Effect.mapError((error) => error instanceof TokenClientNotFound ? error : unavailable(name, nameOf(error))),
           Effect.catchAllDefect((defect) => Effect.fail(unavailable(name, nameOf(defect)))),
+          // Also one that cannot be interrupted keeps nobody waiting.
+          Effect.disconnect,
+          Effect.timeoutFail({
+            duration: options.timeout ?? "10 seconds",
+            onTimeout: () => unavailable(name, "a timeout")
+          }),
           Effect.flatMap((found) => TokenClient.parse(name, found)),
           Effect.flatMap(Either.mapLeft(TokenClient.invalid))
         ),

@@ -7,7 +7,7 @@ import {
 } from "@effect-oauth/core"
 import type { TokenClient } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Effect, Layer, Redacted, Ref, Schema, TestClock } from "effect"
+import { Config, ConfigProvider, Context, Effect, Fiber, Layer, Option, Redacted, Ref, Schema, TestClock } from "effect"
 import { json, options, secret, services, stub, token } from "./support/StubServer.ts"
 
 const build = (layer: Layer.Layer<TokenClients.TokenClients, OAuthError.TokenClientInvalid>) =>
@@ -253,6 +253,21 @@ describe("TokenClients", () => {
         assert.deepStrictEqual(calls, ["t1", "t2", "t1"])
       }).pipe(Effect.provide(resolver.pipe(Layer.provide(tenants({ t1: "s1", t2: "s2" })))))
     })
+
+    it.effect("that takes too long has failed, also if it cannot be interrupted", () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.fork(Effect.flip(get("slow")))
+        yield* TestClock.adjust("4 seconds")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(error)))
+        yield* TestClock.adjust("1 seconds")
+        assert.strictEqual((yield* Fiber.join(error))._tag, "TokenClientUnavailable")
+      }).pipe(
+        Effect.provide(
+          TokenClients.layerResolver(() => Effect.uninterruptible(Effect.as(Effect.sleep("1 hours"), options)), {
+            timeout: "5 seconds"
+          })
+        )
+      ))
 
     it.effect("a name that it does not know, and a failure of its own", () => {
       const { resolver } = make()
