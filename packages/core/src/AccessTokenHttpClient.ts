@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import type { AccessToken } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
 import { healing } from "./internal/dpop/proving.ts"
+import { guarded, isTrusted } from "./internal/guarded.ts"
 import { authorize, isBound, prove } from "./internal/middleware/attaching.ts"
 import { originsOfRetriever, policy } from "./internal/middleware/destination.ts"
 import { middleware } from "./internal/middleware/middleware.ts"
@@ -118,6 +119,9 @@ export const retryUnauthorized = (response: HttpClientResponse.HttpClientRespons
  * is not the API's, cost one more sending each, and only the first time: what an answer says is kept for the next call.
  * Over fetch, such a request follows no redirect by itself.
  *
+ * A retriever of your own that dies, gives no token or takes longer than a minute fails the call with
+ * `CredentialUnavailable`.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -127,7 +131,10 @@ export const make = <E2, R2>(
 ): Middleware<E2 | SendError, R2> => {
   // Of a retriever that knows its origins a redirect to another one is refused as well.
   const { allowInsecure, allowedOrigins = originsOfRetriever(retriever) } = options
-  return middleware(retriever, {
+  const mine: TokenRetriever.TokenRetriever<E2 | CredentialUnavailable, R2> = isTrusted(retriever)
+    ? retriever
+    : (request) => guarded("retriever", () => retriever(request))
+  return middleware(mine, {
     refusalOf: policy({ allowedOrigins, allowInsecure }),
     isHealable: options.retryUnauthorized ?? retryUnauthorized,
     sendWithout: options.onTokenFailure === "sendWithout",

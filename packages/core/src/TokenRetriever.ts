@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { type AccessToken, isSame } from "./AccessToken.ts"
 import { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
+import { guarded, trusted } from "./internal/guarded.ts"
 import { isToken } from "./internal/middleware/attaching.ts"
 import { confine, originOf, parseOrigin } from "./internal/middleware/destination.ts"
 import { found } from "./internal/problem.ts"
@@ -95,7 +96,7 @@ const customizing = <E, R>(
     if (customizer === undefined) return undefined
     return (request, parameters) =>
       Effect.flatMap(
-        customizer(request, parameters),
+        guarded("customizer", () => customizer(request, parameters)),
         (wanted): Effect.Effect<TokenRequestParameters, TokenRequestInvalid> =>
           Predicate.isReadonlyRecord(wanted)
             ? Effect.succeed(wanted)
@@ -129,12 +130,12 @@ export const clientCredentials = <E = never, R = never>(
         ? manager.get(name, demanding(request, wanted ?? noParameters))
         : manager.get(name, wanted)
 
-    return (request) => {
+    return trusted((request: RequestContext) => {
       const base = request.parameters === undefined ? parameters : { ...parameters, ...request.parameters }
       return customizer === undefined
         ? retrieve(request, base)
         : Effect.flatMap(customizer(request, base ?? noParameters), (wanted) => retrieve(request, wanted))
-    }
+    })
   })
 
 /** Nobody is signed in: the error of `@effect-oauth/oidc` that lets another authority take over. */
@@ -191,7 +192,7 @@ export const byOrigin = <T extends Readonly<Record<string, TokenRetriever<unknow
 
 const fixed = (token: AccessToken): TokenRetriever<never> => {
   const found = Effect.succeed(token)
-  return () => found
+  return trusted(() => found)
 }
 
 export {

@@ -91,8 +91,8 @@ describe("orElse", () => {
   it.effect("is nobody else after a defect, or an interruption", () =>
     Effect.gen(function*() {
       const program = TokenRetriever.orElse(always("program"))
-      const dead = yield* Effect.exit(get(program(() => Effect.die("broken"))))
-      assert.isTrue(Exit.isFailure(dead) && Cause.isDie(dead.cause))
+      const dead = yield* Effect.flip(get(program(() => Effect.die("broken"))))
+      assert.strictEqual(dead._tag, "CredentialUnavailable")
       const interrupted = yield* Effect.exit(get(program(() => Effect.interrupt)))
       assert.isTrue(Exit.isInterrupted(interrupted))
     }))
@@ -481,15 +481,15 @@ describe("what does not do as it should", () => {
     [
       ["fails", () => Effect.fail(new DatabaseDown()), "typed"],
       ["hangs", () => Effect.never, "timeout"],
-      ["dies", () => Effect.die(new Error("broken")), "defect"],
+      ["dies", () => Effect.die(new Error("broken")), "typed"],
       [
         "throws",
         () => {
           throw new Error("broken")
         },
-        "defect"
+        "typed"
       ],
-      ["gives no effect", () => undefined as never, "defect"],
+      ["gives no effect", () => undefined as never, "typed"],
       ["gives undefined", () => Effect.succeed(undefined as never), "typed"],
       ["gives null", () => Effect.succeed(null as never), "typed"],
       ["gives a text", () => Effect.succeed("token" as never), "typed"]
@@ -551,6 +551,30 @@ describe("what does not do as it should", () => {
         }))
     }
   }
+
+  it.effect("a retriever or a customizer that hangs is given up after a minute, with an error that says so", () =>
+    Effect.gen(function*() {
+      const server = exchanging()
+      const hang = () => Effect.never
+      const errors = yield* Effect.gen(function*() {
+        const clients = [
+          AccessTokenHttpClient.make(hang),
+          yield* AccessTokenHttpClient.clientCredentials("worker", undefined, { customize: hang })
+        ]
+        const calls = yield* Effect.fork(
+          Effect.forEach(clients, (withToken) => Effect.flip(withToken(server.client).get("https://api.test/")), {
+            concurrency: "unbounded"
+          })
+        )
+        yield* TestClock.adjust("1 minute")
+        return yield* Fiber.join(calls)
+      }).pipe(Effect.provide(services(server)))
+      for (const error of errors) {
+        assert.strictEqual(error._tag, "CredentialUnavailable")
+        assert.include(error.message, "took longer than 1m")
+      }
+      assert.deepStrictEqual(authorizations(server), [])
+    }))
 
   for (const [what, result, expected] of broken) {
     for (const where of ["client credentials", "exchange"] as const) {
