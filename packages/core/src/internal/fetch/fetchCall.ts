@@ -10,6 +10,7 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import type { HttpMethod } from "@effect/platform/HttpMethod"
 import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
@@ -73,6 +74,11 @@ const open = (input: Input, init: RequestInit | undefined): Opened => {
   }
 }
 
+/** What is rejected with as it is: by fetch, or in its place. */
+class Rejection extends Data.TaggedClass("Rejection")<{ readonly reason: unknown }> {}
+
+const rejected = (problem: string) => Effect.fail(new Rejection({ reason: new TypeError(problem) }))
+
 /** The answer to one hop. */
 interface Arrived {
   readonly response: Response
@@ -127,7 +133,11 @@ export const fetchWith = <E, R>(
   }
 
   /** One hop with a token, and whether it took another one. */
-  const authorized = (hop: Redirects.Hop, opened: Opened, heals: boolean): Effect.Effect<Arrived, unknown, R> =>
+  const authorized = (
+    hop: Redirects.Hop,
+    opened: Opened,
+    heals: boolean
+  ): Effect.Effect<Arrived, E | AccessTokenHttpClient.SendError | Rejection, R> =>
     Effect.suspend(() => {
       const used = new Set<string | undefined>()
       let native: Response | undefined
@@ -154,7 +164,11 @@ export const fetchWith = <E, R>(
         body: bodyOf(hop.body)
       })
       return (heals ? healing : notHealing)(transport).execute(request).pipe(
-        Effect.mapError((error) => error instanceof HttpClientError.RequestError ? thrown ?? error : error),
+        Effect.mapError((error) =>
+          HttpClientError.isHttpClientError(error)
+            ? new Rejection({ reason: thrown ?? error })
+            : error
+        ),
         Effect.flatMap((response) =>
           native === undefined
             ? Effect.die(new TypeError("fetch gave no answer"))
@@ -166,13 +180,13 @@ export const fetchWith = <E, R>(
       )
     })
 
-  const bare = (hop: Redirects.Hop, opened: Opened): Effect.Effect<Arrived, unknown> =>
+  const bare = (hop: Redirects.Hop, opened: Opened): Effect.Effect<Arrived, Rejection> =>
     Effect.tryPromise({
       try: () => send(hop, opened, PlatformHeaders.empty),
-      catch: (error) => error
+      catch: (reason) => new Rejection({ reason })
     }).pipe(Effect.map((response) => ({ response, hasRenewed: false })))
 
-  const call = (opened: Opened): Effect.Effect<Response, unknown, R> =>
+  const call = (opened: Opened): Effect.Effect<Response, E | AccessTokenHttpClient.SendError | Rejection, R> =>
     Effect.gen(function*() {
       const home = originOf(opened.first.url)
       let hop = opened.first
@@ -184,10 +198,10 @@ export const fetchWith = <E, R>(
           return redirects === 0 ? response : Object.defineProperty(response, "redirected", { value: true })
         }
         yield* discard(response)
-        if (opened.redirect === "error") return yield* Effect.fail(new TypeError("a redirect was not wanted"))
-        if (redirects === Redirects.limit) return yield* Effect.fail(new TypeError("there are too many redirects"))
+        if (opened.redirect === "error") return yield* rejected("a redirect was not wanted")
+        if (redirects === Redirects.limit) return yield* rejected("there are too many redirects")
         const next = Redirects.nextHop(hop, response, isReplayable(bodyOf(hop.body)))
-        if (typeof next === "string") return yield* Effect.fail(new TypeError(next))
+        if (typeof next === "string") return yield* rejected(next)
         const refused = settings.allowedOrigins === undefined ? undefined : refusalOf(next.url)
         if (refused !== undefined) return yield* refused
         hop = next
@@ -206,6 +220,7 @@ export const fetchWith = <E, R>(
     )
     if (Exit.isSuccess(exit)) return exit.value
     if (Cause.isInterrupted(exit.cause)) opened.signal?.throwIfAborted()
-    throw Cause.squash(exit.cause)
+    const error = Cause.squash(exit.cause)
+    throw error instanceof Rejection ? error.reason : error
   }
 }
