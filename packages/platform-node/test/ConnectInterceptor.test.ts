@@ -291,7 +291,7 @@ describe("ConnectInterceptor", () => {
           (yield* collected(refused.client.count({ value: "1" }))).error!
         ]
         assert.deepStrictEqual(errors.map(({ code }) => code), [
-          Code.Internal,
+          Code.Unavailable,
           Code.Unauthenticated,
           Code.Unauthenticated
         ])
