@@ -78,13 +78,13 @@ export class AuthorizationServer extends Context.Tag("@effect-oauth/core/Authori
   readonly metadata: (client: TokenClient) => Effect.Effect<Metadata, DiscoveryError>
   /**
    * The public keys of the client's issuer, as its `jwksUri` publishes them (RFC 7517 section 5); what is private or
-   * symmetric there is left out. They are kept as metadata is. If the wanted `kid` is not among them they are read anew, at
-   * most once in 30 seconds for each issuer, since anybody can name a `kid` that does not exist. Whether it is among those
-   * that come is for the caller to see.
+   * symmetric there is left out. They are kept as metadata is. If the wanted `kid` is not among them, or if they are the ones
+   * that were of no use (`otherThan`), they are read anew, at most once in 30 seconds for each issuer, since anybody can name a
+   * `kid` that does not exist. Whether those that come are of use is for the caller to see.
    */
   readonly keys: (
     client: TokenClient,
-    wanted?: { readonly kid?: string | undefined }
+    wanted?: { readonly kid?: string | undefined; readonly otherThan?: Keys | undefined }
   ) => Effect.Effect<Keys, DiscoveryError>
 }>() {}
 
@@ -221,12 +221,15 @@ export const make = (
 
     const metadata = (publisher: Publisher) => known.get(lookup(publisher, "metadata", discover(publisher)))
 
-    const keys = (publisher: Publisher, kid: string | undefined): Effect.Effect<Keys, DiscoveryError> => {
+    const keys = (
+      publisher: Publisher,
+      { kid, otherThan }: { readonly kid?: string | undefined; readonly otherThan?: Keys | undefined }
+    ): Effect.Effect<Keys, DiscoveryError> => {
       const find = Effect.flatMap(metadata(publisher), (metadata) => fetchKeys(publisher, metadata))
       const wanted = lookup(publisher, "keys", find)
       const before = knownKeys.peek(wanted.key)
       return Effect.flatMap(knownKeys.get(wanted), (found) => {
-        const isThere = kid === undefined || found.some((key) => key.kid === kid)
+        const isThere = found !== otherThan && (kid === undefined || found.some((key) => key.kid === kid))
         // What was fetched a moment ago is not fetched again.
         return isThere || found !== before ? Effect.succeed(found) : knownKeys.replace(wanted, found, coolDown)
       })
@@ -243,7 +246,7 @@ export const make = (
       keys: (client, wanted) =>
         Effect.suspend(() => {
           const publisher = publisherOf(client)
-          return publisher === undefined ? Effect.fail(withoutIssuer(client)) : keys(publisher, wanted?.kid)
+          return publisher === undefined ? Effect.fail(withoutIssuer(client)) : keys(publisher, wanted ?? {})
         })
     }
   })

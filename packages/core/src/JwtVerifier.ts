@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { AuthorizationServer } from "./AuthorizationServer.ts"
+import { AuthorizationServer, type Keys } from "./AuthorizationServer.ts"
 import { type Jwt, parseJwt } from "./internal/jws.ts"
 import * as ServerKeys from "./internal/serverKeys.ts"
 import { type DiscoveryError, JwtInvalid } from "./OAuthError.ts"
@@ -89,10 +89,18 @@ export const make: Effect.Effect<JwtVerifier["Type"], never, AuthorizationServer
         return yield* refused("type", `its typ is none of ${options.types.join(", ")}`)
       }
       const keys = yield* server.keys(client, { kid })
-      yield* Effect.mapError(
-        serverKeys.verify(jws, keys, { algorithm, kid }),
-        ({ problem, reason }) => refused(reason, problem)
-      )
+      const signedBy = (keys: Keys) =>
+        Effect.mapError(
+          serverKeys.verify(jws, keys, { algorithm, kid }),
+          ({ problem, reason }) => refused(reason, problem)
+        )
+      // A JWT that names no key may be signed with one that is new.
+      const byNewer = (error: JwtInvalid) =>
+        Effect.flatMap(
+          server.keys(client, { otherThan: keys }),
+          (newer) => newer === keys ? Effect.fail(error) : signedBy(newer)
+        )
+      yield* kid === undefined ? Effect.catchAll(signedBy(keys), byNewer) : signedBy(keys)
       return { header, payload }
     })
 

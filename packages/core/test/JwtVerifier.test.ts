@@ -462,6 +462,30 @@ describe("the keys of a server", () => {
       )
     }))
 
+  it.effect("are read anew for a JWT that names none and fits none, once in 30 seconds", () =>
+    Effect.gen(function*() {
+      const [old, next] = yield* Effect.all([pairOf(), pairOf()])
+      const published: Published = { keys: [old.jwk] }
+      const server = serving(published)
+      yield* run(
+        server,
+        Effect.gen(function*() {
+          yield* verify(yield* sign(old, {}))
+          published.keys = [next.jwk]
+          yield* verify(yield* sign(next, {}))
+          assert.strictEqual(reads(server), 2)
+          const stranger = yield* pairOf()
+          for (let count = 0; count < 5; count++) {
+            assert.strictEqual(yield* refusal(yield* sign(stranger, {})), "signature")
+          }
+          assert.strictEqual(reads(server), 2)
+          yield* TestClock.adjust("31 seconds")
+          assert.strictEqual(yield* refusal(yield* sign(stranger, {})), "signature")
+          assert.strictEqual(reads(server), 3)
+        })
+      )
+    }))
+
   it.effect("are read once for a flood of kids that do not exist, and once more after 30 seconds", () =>
     Effect.gen(function*() {
       const pair = yield* pairOf("ES256", "1")
