@@ -429,6 +429,26 @@ describe("a token that is asked for by hand inside a web request", () => {
   it.scoped("is the client's, by the URL of the incoming request [parity 96]", () =>
     Effect.map(machine(byQuery), (scopes) => assert.deepStrictEqual(scopes, ["blue"])))
 
+  const broken: ReadonlyArray<readonly [what: string, customize: Customize]> = [
+    ["dies", () => Effect.die(new Error("marked"))],
+    ["throws", () => {
+      throw new Error("marked")
+    }],
+    ["hangs", () => Effect.never],
+    ["gives nothing", () => Effect.succeed(undefined as never)]
+  ]
+  for (const [what, customize] of broken) {
+    it.scoped(`is a typed error if the customizer ${what}`, () =>
+      Effect.gen(function*() {
+        const asked = yield* Effect.fork(Effect.all([Effect.flip(user(customize)), Effect.flip(machine(customize))]))
+        for (let steps = 0; steps < 4; steps++) yield* TestClock.adjust("1 minute")
+        for (const error of yield* asked) {
+          assert.strictEqual(error._tag, "CredentialUnavailable")
+          assert.notInclude(error.message, "marked")
+        }
+      }))
+  }
+
   it.scoped("is the client's for anonymous requests too, to its real end [parity 134]", () =>
     Effect.gen(function*() {
       const { web } = yield* signedIn()

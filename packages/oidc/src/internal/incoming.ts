@@ -1,12 +1,14 @@
 /**
  * Customizing a request for a token that is made by hand: inside a web request, by what came in.
  */
-import type { AccessTokenError } from "@effect-oauth/core/OAuthError"
+import { type AccessTokenError, CredentialUnavailable } from "@effect-oauth/core/OAuthError"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
 import { type Customize, type RequestContext, TokenRequestCustomizer } from "@effect-oauth/core/TokenRetriever"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import { nameOf } from "./nameOf.ts"
 
 const contextOf = (
   request: HttpServerRequest.HttpServerRequest,
@@ -20,12 +22,27 @@ const contextOf = (
   rejected: undefined
 })
 
+const unavailable = (problem: string) =>
+  new CredentialUnavailable({ clientName: "", credential: "token", problem: `the customizer ${problem}` })
+
+/** Whatever it does, it comes to an end, and not to a defect. */
+const asked = (
+  customize: Customize<AccessTokenError>,
+  context: RequestContext,
+  parameters: TokenRequestParameters
+): Effect.Effect<TokenRequestParameters, AccessTokenError> =>
+  Effect.suspend(() => customize(context, parameters)).pipe(
+    Effect.timeoutFail({ duration: "1 minute", onTimeout: () => unavailable("took longer than a minute") }),
+    Effect.filterOrFail(Predicate.isReadonlyRecord, () => unavailable("gave no parameters")),
+    Effect.catchAllDefect((defect) => unavailable(`broke off with a defect: ${nameOf(defect)}`))
+  )
+
 const ask = <P extends TokenRequestParameters>(
   customize: Customize<AccessTokenError>,
   request: HttpServerRequest.HttpServerRequest,
   parameters: P
 ): Effect.Effect<P, AccessTokenError> =>
-  Effect.map(customize(contextOf(request, parameters), parameters), (wanted) => ({
+  Effect.map(asked(customize, contextOf(request, parameters), parameters), (wanted) => ({
     ...parameters,
     // What the customizer leaves out is left out.
     scope: undefined,
