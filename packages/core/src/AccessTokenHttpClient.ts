@@ -14,7 +14,6 @@ import * as Layer from "effect/Layer"
 import type { AccessToken } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
 import { healing } from "./internal/dpop/proving.ts"
-import { guarded, isTrusted } from "./internal/guarded.ts"
 import { authorize, isBound, prove } from "./internal/middleware/attaching.ts"
 import { originsOfRetriever, policy } from "./internal/middleware/destination.ts"
 import { middleware } from "./internal/middleware/middleware.ts"
@@ -131,10 +130,7 @@ export const make = <E2, R2>(
 ): Middleware<E2 | SendError, R2> => {
   // Of a retriever that knows its origins a redirect to another one is refused as well.
   const { allowInsecure, allowedOrigins = originsOfRetriever(retriever) } = options
-  const mine: TokenRetriever.TokenRetriever<E2 | CredentialUnavailable, R2> = isTrusted(retriever)
-    ? retriever
-    : (request) => guarded("retriever", () => retriever(request))
-  return middleware(mine, {
+  return middleware(TokenRetriever.guarded(retriever), {
     refusalOf: policy({ allowedOrigins, allowInsecure }),
     isHealable: options.retryUnauthorized ?? retryUnauthorized,
     sendWithout: options.onTokenFailure === "sendWithout",

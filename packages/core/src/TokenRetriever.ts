@@ -13,12 +13,13 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { type AccessToken, isSame } from "./AccessToken.ts"
 import { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
-import { guarded, trusted } from "./internal/guarded.ts"
+import * as Guarded from "./internal/guarded.ts"
 import { isToken } from "./internal/middleware/attaching.ts"
 import { confine, originOf, parseOrigin } from "./internal/middleware/destination.ts"
 import { found } from "./internal/problem.ts"
 import {
   type AccessTokenError,
+  type CredentialUnavailable,
   OriginNotAllowed,
   type TokenClientNotFound,
   TokenEndpointError,
@@ -86,23 +87,40 @@ const demanding = (request: RequestContext, parameters: TokenRequestParameters):
     ? { ...parameters, forceRenewal: true }
     : parameters
 
-/** The customizer that counts, if there is one. What it answers need not be what its type says. */
-const customizing = <E, R>(
-  name: string | undefined,
-  own: Customize<E, R> | undefined
+/**
+ * The customizer that counts, for retrievers of your own: `own`, else the `TokenRequestCustomizer` that is provided, if any.
+ * One that dies or takes longer than a minute fails with `CredentialUnavailable`, one that gives no object with
+ * `TokenRequestInvalid`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const customizer = <E = never, R = never>(
+  name?: string,
+  own?: Customize<E, R>
 ): Effect.Effect<Customize<AccessTokenError | E, R> | undefined> =>
   Effect.map(Effect.serviceOption(TokenRequestCustomizer), (common) => {
-    const customizer: Customize<AccessTokenError | E, R> | undefined = own ?? Option.getOrUndefined(common)
-    if (customizer === undefined) return undefined
+    const customize: Customize<AccessTokenError | E, R> | undefined = own ?? Option.getOrUndefined(common)
+    if (customize === undefined) return undefined
     return (request, parameters) =>
       Effect.flatMap(
-        guarded("customizer", () => customizer(request, parameters)),
+        Guarded.guarded("customizer", () => customize(request, parameters)),
         (wanted): Effect.Effect<TokenRequestParameters, TokenRequestInvalid> =>
           Predicate.isReadonlyRecord(wanted)
             ? Effect.succeed(wanted)
             : notGiven(name, "parameters", "expected an object from the TokenRequestCustomizer", wanted)
       )
   })
+
+/**
+ * The same retriever, every end of which is an error with a type: one that dies or takes longer than a minute fails with
+ * `CredentialUnavailable`. Clients that ask a retriever do so by this.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const guarded = <E, R>(self: TokenRetriever<E, R>): TokenRetriever<E | CredentialUnavailable, R> =>
+  Guarded.isTrusted(self) ? self : (request) => Guarded.guarded("retriever", () => self(request))
 
 const notGiven = (name: string | undefined, field: string, expected: string, value: unknown): TokenRequestInvalid =>
   new TokenRequestInvalid({ clientName: name ?? "", field, problem: found(expected, value) })
@@ -121,7 +139,7 @@ export const clientCredentials = <E = never, R = never>(
   Effect.gen(function*() {
     const manager = yield* ClientCredentialsTokenManager
     yield* manager.check(name)
-    const customizer = yield* customizing(name, customize)
+    const customized = yield* customizer(name, customize)
 
     const retrieve = (request: RequestContext, wanted: TokenRequestParameters | undefined) =>
       request.rejected !== undefined
@@ -130,11 +148,11 @@ export const clientCredentials = <E = never, R = never>(
         ? manager.get(name, demanding(request, wanted ?? noParameters))
         : manager.get(name, wanted)
 
-    return trusted((request: RequestContext) => {
+    return Guarded.trusted((request: RequestContext) => {
       const base = request.parameters === undefined ? parameters : { ...parameters, ...request.parameters }
-      return customizer === undefined
+      return customized === undefined
         ? retrieve(request, base)
-        : Effect.flatMap(customizer(request, base ?? noParameters), (wanted) => retrieve(request, wanted))
+        : Effect.flatMap(customized(request, base ?? noParameters), (wanted) => retrieve(request, wanted))
     })
   })
 
@@ -192,7 +210,7 @@ export const byOrigin = <T extends Readonly<Record<string, TokenRetriever<unknow
 
 const fixed = (token: AccessToken): TokenRetriever<never> => {
   const found = Effect.succeed(token)
-  return trusted(() => found)
+  return Guarded.trusted(() => found)
 }
 
 export {
@@ -276,7 +294,7 @@ export const tokenExchange = <E, R, E2 = never, R2 = never, E3 = never, R3 = nev
     const manager = yield* ClientCredentialsTokenManager
     yield* manager.check(name)
     const { actor, customize, parameters: own, ...exchange } = options
-    const customizer = yield* customizing(name, customize)
+    const customized = yield* customizer(name, customize)
 
     const grantOf = ({ actor, subject }: Parties) =>
       TokenGrant.tokenExchange({ ...exchange, subjectToken: subject.value, actorToken: actor?.value })
@@ -284,9 +302,9 @@ export const tokenExchange = <E, R, E2 = never, R2 = never, E3 = never, R3 = nev
 
     const parametersOf = (request: RequestContext, parties: Parties) => {
       const { parameters: more } = request
-      if (customizer === undefined && more === undefined) return Effect.succeed(usual(parties))
+      if (customized === undefined && more === undefined) return Effect.succeed(usual(parties))
       const base = { ...own, ...more }
-      const wanted = customizer === undefined ? Effect.succeed(base) : customizer(request, base)
+      const wanted = customized === undefined ? Effect.succeed(base) : customized(request, base)
       return Effect.map(wanted, (wanted): TokenRequestParameters => ({ ...wanted, grant: grantOf(parties) }))
     }
 

@@ -97,6 +97,12 @@ const findCookie = (
 
 const inTime = (login: LoginState, now: number): boolean => now - login.startedAt < Duration.toMillis(lifetime)
 
+const readLogin = (text: Option.Option<string>, now: number): Option.Option<LoginState> =>
+  text.pipe(
+    Option.flatMap((text) => Either.getRight(decode(text))),
+    Option.filter((login) => inTime(login, now))
+  )
+
 /** States that have come back once, for as long as they could come back again. */
 const makeUsed = () => {
   const used = new Map<string, number>()
@@ -143,10 +149,7 @@ export const makeCookies: Effect.Effect<LoginStateStore["Type"], never, Signer> 
         cookies.remove(cookie.name)
         if (!used.add(hash, now)) return Option.none()
         const text = yield* encryption.open(cookie.name, cookie.value)
-        return text.pipe(
-          Option.flatMap((text) => Either.getRight(decode(text))),
-          Option.filter((login) => inTime(login, now))
-        )
+        return readLogin(text, now)
       })
   }
 })
@@ -199,10 +202,7 @@ export const makeStored: Effect.Effect<LoginStateStore["Type"], never, Signer | 
           cookies.remove(cookie.name)
           if (Option.isNone(stored) || !isTaken) return Option.none()
           const text = yield* encryption.open(key, stored.value.value)
-          return text.pipe(
-            Option.flatMap((text) => Either.getRight(decode(text))),
-            Option.filter((login) => inTime(login, now))
-          )
+          return readLogin(text, now)
         })
     }
   })

@@ -8,9 +8,9 @@ import type { ClientCredentialsTokenManager } from "@effect-oauth/core/ClientCre
 import type { AccessTokenError, TokenClientNotFound } from "@effect-oauth/core/OAuthError"
 import {
   type Customize,
+  customizer,
   type ExchangeOptions,
   tokenExchange,
-  TokenRequestCustomizer,
   type TokenRetriever
 } from "@effect-oauth/core/TokenRetriever"
 import * as WwwAuthenticate from "@effect-oauth/core/WwwAuthenticate"
@@ -56,16 +56,15 @@ export const retriever = <E = never, R = never>(
   Effect.gen(function*() {
     const manager = yield* UserTokenManager
     yield* Effect.flatMap(OidcClients, (clients) => clients.get(parameters.client))
-    const common = yield* Effect.serviceOption(TokenRequestCustomizer)
-    const customizer: Customize<UserTokenError | E, R> | undefined = customize ?? Option.getOrUndefined(common)
+    const customized = yield* customizer(parameters.client, customize)
     const { client, session } = parameters
     return (request) => {
       const base = request.parameters === undefined ? parameters : { ...parameters, ...request.parameters }
-      const customized = customizer === undefined ? Effect.succeed(base) : customizer(request, base)
-      return Effect.flatMap(customized, (customized) => {
-        const wanted: UserTokenRequestParameters = { ...customized, client, session }
+      const asked = customized === undefined ? Effect.succeed(base) : customized(request, base)
+      return Effect.flatMap(asked, (asked) => {
+        const wanted: UserTokenRequestParameters = { ...asked, client, session }
         const token = request.rejected === undefined
-          ? manager.get({ ...wanted, forceRenewal: customized.forceRenewal === true || request.forceRenewal })
+          ? manager.get({ ...wanted, forceRenewal: asked.forceRenewal === true || request.forceRenewal })
           : manager.renew(request.rejected, wanted)
         return Effect.map(token, ({ accessToken }) => accessToken)
       })

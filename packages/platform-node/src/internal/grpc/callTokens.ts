@@ -3,8 +3,9 @@
  * reaches them by the asynchronous context, in which grpc-js asks all credentials of a call.
  */
 import { type AccessToken, expiryMillis } from "@effect-oauth/core/AccessToken"
+import type { CredentialUnavailable } from "@effect-oauth/core/OAuthError"
 import * as OAuthMetrics from "@effect-oauth/core/OAuthMetrics"
-import type { RequestContext, TokenRetriever } from "@effect-oauth/core/TokenRetriever"
+import { guarded, type RequestContext, type TokenRetriever } from "@effect-oauth/core/TokenRetriever"
 import * as Headers from "@effect/platform/Headers"
 import { CallCredentials, Metadata, status } from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
@@ -155,7 +156,8 @@ export const makeTokens = <E, R, Refused extends Error>(options: {
   readonly allowInsecure: boolean
   readonly refusal: (reason: "InsecureChannel" | "BoundToken") => Refused
 }): Tokens => {
-  const { allowInsecure, refusal, retriever, runtime } = options
+  const { allowInsecure, refusal, runtime } = options
+  const retriever = guarded(options.retriever)
   const calls = new AsyncLocalStorage<CallState | undefined>()
   const refused = new WeakSet<object>()
   const refuse = (reason: "InsecureChannel" | "BoundToken"): Refused => {
@@ -187,7 +189,7 @@ export const makeTokens = <E, R, Refused extends Error>(options: {
       state.cancels.add(cancel)
     })
 
-  const get = (state: CallState): Effect.Effect<AccessToken, E | Refused, R> =>
+  const get = (state: CallState): Effect.Effect<AccessToken, E | CredentialUnavailable | Refused, R> =>
     Effect.suspend(() => {
       const { renewed } = state
       return renewed === undefined ? retriever(contextOf(state, undefined)) : Effect.succeed(renewed)
