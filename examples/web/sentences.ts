@@ -19,6 +19,7 @@ export const sentence = (error: CallFailure | OidcRoutes.PageError): Sentence =>
       return { title: "Please sign in", text: "You are not signed in.", status: 401, next: "sign-in" }
     case "SessionEnded":
       return { title: "Please sign in again", text: "Your session has ended.", status: 401, next: "sign-in" }
+    case "SignInRequired":
     case "RefreshTokenMissing":
       return {
         title: "Please sign in again",

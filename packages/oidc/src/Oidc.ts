@@ -71,22 +71,15 @@ const unlessProvided = <I, S, E, R>(tag: Context.Tag<I, S>, builtIn: Layer.Layer
     )
   )
 
-/** In turn across processes where they share a store; a store that fails does not stop sessions that do not live in it. */
-const concurrency = Layer.effect(
-  TokenConcurrency.TokenConcurrency,
-  Effect.gen(function*() {
-    const { areStored } = yield* Sessions.Sessions
-    const store = yield* Effect.serviceOption(TokenStore)
-    return yield* Option.match(store, {
-      onNone: () => TokenConcurrency.makeLocal,
-      onSome: (store) =>
-        Effect.provideService(
-          TokenConcurrency.makeShared({ whenStoreFails: areStored ? "fail" : "proceed" }),
-          TokenStore,
-          store
-        )
+/** Across processes where they share a store. */
+const concurrency = Layer.unwrapEffect(
+  Effect.map(
+    Effect.serviceOption(TokenStore),
+    Option.match({
+      onNone: () => TokenConcurrency.layerLocal,
+      onSome: (store) => Layer.provide(TokenConcurrency.layerShared(), Layer.succeed(TokenStore, store))
     })
-  })
+  )
 )
 
 /** What sessions of both kinds need. */

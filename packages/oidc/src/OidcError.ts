@@ -130,6 +130,34 @@ export class SessionEnded
 }
 
 /**
+ * The user's tokens are not renewed without the user, who has to sign in again. Nothing was cleared: the sign-in stays, and so
+ * do its tokens.
+ *
+ * - `Interaction`: the server wants the user, with the code in `problem` (OpenID Connect Core 1.0 section 3.1.2.6).
+ * - `Refused`: the server answered 400 or 401 and did not say why. It is asked again after 30 seconds.
+ * - `Identity`: the refresh came back with an ID token that names another user and could not be verified. Its tokens were not
+ *   kept.
+ * - `Used`: the refresh token was presented before, and what came of it is not known any more.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SignInRequired
+  extends Schema.TaggedError<SignInRequired>("@effect-oauth/oidc/SignInRequired")("SignInRequired", {
+    clientName: Schema.String,
+    reason: Schema.Literal("Interaction", "Refused", "Identity", "Used"),
+    problem: Schema.String
+  })
+{
+  get retryable(): boolean {
+    return false
+  }
+  override get message(): string {
+    return `client "${this.clientName}": ${this.problem}; the user has to sign in again`
+  }
+}
+
+/**
  * A renewal was not begun: its result belongs into the session cookie, and the headers of the response have left already. A
  * server-side session has no such limit.
  *

@@ -24,6 +24,7 @@ import * as StoredSessions from "./internal/session/storedSessions.ts"
 import { SessionsInvalid, type SessionStoreError } from "./OidcError.ts"
 import type { Session, SessionContent } from "./Session.ts"
 import { SessionStore } from "./SessionStore.ts"
+import * as TokenConcurrency from "./TokenConcurrency.ts"
 
 /**
  * @since 0.1.0
@@ -163,16 +164,21 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
         problem: "sessions in cookies are sealed: provide TokenEncryption, or a SessionStore for sessions on the server"
       })
     }
-    const shared = Option.map(
-      tokenStore,
-      (store) => SharedRotations.make({ store, encryption: encryption.value, signer, grace, timeout, log })
-    )
-    yield* log.warning(undefined, Option.isNone(shared) ? warnings.process : warnings.shared)
+    const shared = Option.isNone(tokenStore) ? SharedRotations.none : yield* SharedRotations.make({
+      store: tokenStore.value,
+      encryption: encryption.value,
+      signer,
+      grace,
+      timeout,
+      log
+    })
+    yield* log.warning(undefined, Option.isNone(tokenStore) ? warnings.process : warnings.shared)
     const sessions = CookieSessions.make({
       signer,
       encryption: encryption.value,
       rotations: Rotations.make(grace, options.rotationCapacity ?? 10_000),
-      shared: Option.getOrUndefined(shared),
+      shared,
+      writes: yield* TokenConcurrency.makeLocal,
       endings,
       lifetimes,
       cookieName,

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { Signer } from "@effect-oauth/core/Signer"
 import * as TokenStore from "@effect-oauth/core/TokenStore"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -12,7 +13,26 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Presentations from "./internal/refresh/presentations.ts"
 import { SessionStoreError } from "./OidcError.ts"
+
+/**
+ * The answer to the announcement of a refresh token.
+ *
+ * - `Granted`: this process presents it, and calls `settle` after that: `used` once the result is written, `unused` where the
+ *   server has not exchanged it, gave the same refresh token again, or has not answered.
+ * - `Pending`: another process presents it, or has presented it and not written the result. Read the tokens again later.
+ * - `Used`: it was exchanged or refused, and is not presented again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Presentation =
+  | { readonly _tag: "Granted"; readonly settle: (outcome: "used" | "unused") => Effect.Effect<void> }
+  | { readonly _tag: "Pending" }
+  | { readonly _tag: "Used" }
 
 /**
  * Optional: without it, refreshes are serialised within this process, and across processes where they share a `TokenStore`.
@@ -26,6 +46,14 @@ export class TokenConcurrency extends Context.Tag("@effect-oauth/oidc/TokenConcu
     key: string,
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | SessionStoreError, R>
+  /**
+   * Optional: announces a refresh token before it is presented, so that no other process presents it too. A lock alone does
+   * not suffice: it ends while its holder is cut off from the store. Fails, and the refresh does not happen, where the
+   * announcement could not be made.
+   */
+  readonly present?: (
+    refreshToken: Redacted.Redacted<string>
+  ) => Effect.Effect<Presentation, SessionStoreError>
 }>() {}
 
 /**
@@ -102,7 +130,8 @@ const underLock = <A, E, R>(
 /**
  * - `lease`: how long a turn outlives a process that has vanished in it. Default 15 seconds.
  * - `wait`: how long a turn is waited for. Default 30 seconds.
- * - `whenStoreFails`: `fail`, the default, or `proceed` with the turns of this process alone.
+ * - `whenStoreFails`: `fail`, the default: a refresh that cannot know whether it is the only one does not happen. `proceed`
+ *   with the locks of this process alone is for servers that do not rotate refresh tokens; at others it loses sessions.
  *
  * @since 0.1.0
  * @category models
@@ -113,27 +142,37 @@ export interface SharedOptions {
   readonly whenStoreFails?: "fail" | "proceed" | undefined
 }
 
+const granted: Presentation = { _tag: "Granted", settle: () => Effect.void }
+
 /**
- * Across the processes that share a store, by its locks.
+ * Across the processes that share a store: by its locks, and by announcing refresh tokens there before they are presented.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const makeShared = (
   { lease = "15 seconds", wait = "30 seconds", whenStoreFails = "fail" }: SharedOptions = {}
-): Effect.Effect<TokenConcurrency["Type"], never, TokenStore.TokenStore> =>
-  Effect.zipWith(makeLocal, TokenStore.TokenStore, (local, store) => ({
-    serialised: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => {
-      const turn = Effect.flatMap(
-        underLock(store, key, { lease, wait }, effect),
-        (turn): Effect.Effect<A, E | SessionStoreError, R> => {
-          if (Either.isRight(turn)) return turn.right
-          return whenStoreFails === "proceed" ? effect : turn.left
-        }
-      )
-      return local.serialised(key, turn)
+): Effect.Effect<TokenConcurrency["Type"], never, TokenStore.TokenStore | Signer | Scope.Scope> =>
+  Effect.gen(function*() {
+    const local = yield* makeLocal
+    const store = yield* TokenStore.TokenStore
+    const present = yield* Presentations.make(store, yield* Signer)
+    return {
+      serialised: <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) => {
+        const turn = Effect.flatMap(
+          underLock(store, key, { lease, wait }, effect),
+          (turn): Effect.Effect<A, E | SessionStoreError, R> => {
+            if (Either.isRight(turn)) return turn.right
+            return whenStoreFails === "proceed" ? effect : turn.left
+          }
+        )
+        return local.serialised(key, turn)
+      },
+      present: whenStoreFails === "proceed"
+        ? (refreshToken) => Effect.orElseSucceed(present(refreshToken), () => granted)
+        : present
     }
-  }))
+  })
 
 /**
  * @since 0.1.0
@@ -147,4 +186,5 @@ export const layerLocal: Layer.Layer<TokenConcurrency> = Layer.effect(TokenConcu
  */
 export const layerShared = (
   options?: SharedOptions
-): Layer.Layer<TokenConcurrency, never, TokenStore.TokenStore> => Layer.effect(TokenConcurrency, makeShared(options))
+): Layer.Layer<TokenConcurrency, never, TokenStore.TokenStore | Signer> =>
+  Layer.scoped(TokenConcurrency, makeShared(options))

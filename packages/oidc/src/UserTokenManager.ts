@@ -33,7 +33,8 @@ import {
   type RefreshTokenMissing,
   type ResponseStarted,
   type SessionEnded,
-  type SessionStoreError
+  type SessionStoreError,
+  type SignInRequired
 } from "./OidcError.ts"
 import { OidcHooks } from "./OidcHooks.ts"
 import type { Session } from "./Session.ts"
@@ -81,6 +82,7 @@ export type UserTokenError =
   | ResponseStarted
   | SessionEnded
   | SessionStoreError
+  | SignInRequired
   | IdTokenInvalid
 
 /**
@@ -159,8 +161,8 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
   const log = yield* OAuthLogging.make
   const hooks = yield* Effect.serviceOption(OidcHooks)
   const keys = SessionKeys.make(1000)
-  const voyages = yield* Voyages.make<UserTokens.UserTokens, Refresh.RefreshError>(Refresh.patience)
-  const refresh = Refresh.make({
+  const voyages = yield* Voyages.make<UserTokens.UserTokens, Refresh.RefreshError>(Refresh.drainTimeout)
+  const refresh = yield* Refresh.make({
     endpoint,
     store,
     keys,
@@ -218,10 +220,10 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
       const name = nameOf(place, wanted)
       const isWritable = () => store.isWritable?.(place.session) !== false
       // Whoever can still set a cookie begins; others may share what comes of it.
-      if (!isWritable() && !voyages.isUnderWay(name)) return refresh(place, wanted, requestOf(parameters))
+      if (!isWritable() && !voyages.isUnderWay(name)) return refresh.run(place, wanted, requestOf(parameters))
       const shared = voyages.join(
         name,
-        refresh(place, wanted, requestOf(parameters)),
+        refresh.run(place, wanted, requestOf(parameters)),
         () => Refresh.closed(place.client.name)
       )
       // The one who began may have left before its turn came.
@@ -232,7 +234,7 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
   const obtain = (place: Place, wanted: Wanted, parameters: UserTokenRequestParameters) =>
     Effect.gen(function*() {
       const now = yield* Clock.currentTimeMillis
-      const known = find(store.known?.(place.session, place.client.name), place, wanted, now)
+      const known = find(refresh.known(place), place, wanted, now)
       if (known !== undefined) return yield* ready(place, known)
       return yield* ready(place, yield* refreshed(place, wanted, parameters))
     })
@@ -250,6 +252,7 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
   const revoke = ({ address, client, session }: Place, parameters: RevokeParameters) =>
     Effect.gen(function*() {
       const { token: which = "refresh" } = parameters
+      yield* refresh.flush(session, client)
       const kept = yield* store.get(session, client.name)
       if (Option.isNone(kept)) return
       const { accessTokens, refreshToken } = kept.value.tokens

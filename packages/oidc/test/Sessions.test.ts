@@ -342,7 +342,7 @@ describe("sessions in cookies", () => {
       assert.include(log.text(), "rotationCapacity")
     }))
 
-  it.scoped("do without the TokenStore that they share, when that fails", () =>
+  it.scoped("use the token that they have while the TokenStore that they share fails, and renew none", () =>
     Effect.gen(function*() {
       const dead: TokenStore.TokenStore["Type"] = {
         get: () => Effect.dieMessage("down"),
@@ -353,12 +353,14 @@ describe("sessions in cookies", () => {
         events: Stream.never
       }
       const log = capture()
-      const { browser, web } = yield* Effect.provide(signedIn({ provide: Web.sharing(dead) }), log.layer)
-      const request = yield* Effect.fork(web.get(browser, { forceRenewal: true }))
-      yield* TestClock.adjust("20 seconds")
-      assert.strictEqual(Server.valueOf(yield* request), "access-1")
-      assert.include(log.text(), "the token store does not answer")
-      assert.strictEqual(Server.valueOf(yield* web.get(browser)), "access-1")
+      const server = Server.make()
+      const { browser, web } = yield* Effect.provide(signedIn({ server, provide: Web.sharing(dead) }), log.layer)
+      yield* TestClock.adjust("95 seconds")
+      assert.strictEqual(Server.valueOf(yield* web.get(browser)), "access-0")
+      assert.include(log.text(), "the current one goes on being used")
+      const error = yield* Effect.flip(web.get(browser, { forceRenewal: true }))
+      assert.deepInclude(error, { _tag: "SessionStoreError", retryable: true })
+      assert.deepStrictEqual(server.asked, [])
     }))
 })
 

@@ -1,5 +1,6 @@
 import { OAuthError, TokenStore } from "@effect-oauth/core"
 import { TokenConcurrency } from "@effect-oauth/oidc"
+import { NodeSigner } from "@effect-oauth/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream, TestClock } from "effect"
 
@@ -25,7 +26,10 @@ const busiest = (runs: ReadonlyArray<readonly [Concurrency, key: string]>) =>
   })
 
 const shared = (store: TokenStore.TokenStore["Type"], whenStoreFails?: "fail" | "proceed") =>
-  Effect.provideService(TokenConcurrency.makeShared({ whenStoreFails }), TokenStore.TokenStore, store)
+  TokenConcurrency.makeShared({ whenStoreFails }).pipe(
+    Effect.provideService(TokenStore.TokenStore, store),
+    Effect.provide(NodeSigner.layer)
+  )
 
 const down = new OAuthError.TokenStoreError({ store: "test", operation: "lock", problem: "down" })
 
@@ -39,14 +43,14 @@ const storeOf = (withLock: TokenStore.TokenStore["Type"]["withLock"]): TokenStor
 })
 
 describe("turns", () => {
-  it.effect("within a process come one at a time for a key, and at once for different ones", () =>
+  it.scoped("within a process come one at a time for a key, and at once for different ones", () =>
     Effect.gen(function*() {
       const local = yield* TokenConcurrency.makeLocal
       assert.strictEqual(yield* busiest([[local, "a"], [local, "a"], [local, "a"]]), 1)
       assert.strictEqual(yield* busiest([[local, "a"], [local, "b"], [local, "c"]]), 3)
     }))
 
-  it.effect("across processes come one at a time by the store that they share", () =>
+  it.scoped("across processes come one at a time by the store that they share", () =>
     Effect.gen(function*() {
       const store = yield* TokenStore.makeMemory
       const [one, two] = [yield* shared(store), yield* shared(store)]
@@ -54,7 +58,7 @@ describe("turns", () => {
       assert.strictEqual(yield* busiest([[one, "a"], [two, "b"]]), 2)
     }))
 
-  it.effect("go on after a failure, a defect and an interruption, which are the effect's own", () =>
+  it.scoped("go on after a failure, a defect and an interruption, which are the effect's own", () =>
     Effect.gen(function*() {
       for (
         const concurrency of [yield* TokenConcurrency.makeLocal, yield* shared(yield* TokenStore.makeMemory, "proceed")]
@@ -72,7 +76,7 @@ describe("turns", () => {
       }
     }))
 
-  it.effect("that do not come within 30 seconds are an error", () =>
+  it.scoped("that do not come within 30 seconds are an error", () =>
     Effect.gen(function*() {
       const store = yield* TokenStore.makeMemory
       const [one, two] = [yield* shared(store), yield* shared(store, "proceed")]
@@ -90,7 +94,7 @@ describe("turns", () => {
       ["does not answer", () => Effect.never]
     ] as const
   ) {
-    it.effect(`of a store that ${name} are an error, or this process's own`, () =>
+    it.scoped(`of a store that ${name} are an error, or this process's own`, () =>
       Effect.gen(function*() {
         const store = storeOf(withLock)
         for (const [whenStoreFails, expected] of [["fail", "SessionStoreError"], ["proceed", "done"]] as const) {
@@ -123,7 +127,7 @@ describe("turns", () => {
       ["does not answer", Effect.never]
     ] as const
   ) {
-    it.effect(`run once although the store ${name} when the lock is given back`, () =>
+    it.scoped(`run once although the store ${name} when the lock is given back`, () =>
       Effect.gen(function*() {
         const store = storeOf((_, __, use) => Effect.zipRight(use({ fence: 1, lost: Effect.never }), afterwards))
         const concurrency = yield* shared(store, "proceed")

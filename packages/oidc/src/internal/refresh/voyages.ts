@@ -35,7 +35,12 @@ export const make = <A, E>(
       Effect.suspend(() => {
         isClosed = true
         // Interruptible, or a server that does not answer would hold up the end for ever.
-        return Effect.timeoutOption(Effect.interruptible(Fiber.awaitAll([...fibers])), awaitAtEnd)
+        const done = Effect.timeoutOption(Effect.interruptible(Fiber.awaitAll([...fibers])), awaitAtEnd)
+        // What has not ended by then would go on using services that are closed, and keep its lock.
+        return Effect.zipRight(
+          done,
+          Effect.suspend(() => Effect.forEach([...fibers], Fiber.interruptFork, { discard: true }))
+        )
       })
     )
 

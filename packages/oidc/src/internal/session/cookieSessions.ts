@@ -10,22 +10,25 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { SessionEnded, SessionTooLarge } from "../../OidcError.ts"
+import { SessionEnded, type SessionStoreError, SessionTooLarge } from "../../OidcError.ts"
 import { type Kept, type Session, SessionContent } from "../../Session.ts"
+import type { TokenConcurrency } from "../../TokenConcurrency.ts"
 import { join, namesOf, split, totalLimit } from "../browser/cookies.ts"
 import type { Browser } from "./browser.ts"
 import type { Endings } from "./endings.ts"
 import { withoutOldestToken } from "./fitting.ts"
 import { endOf, isToBeTouched, left, type Lifetimes, touched } from "./lifetimes.ts"
-import type { Rotations } from "./rotations.ts"
-import type { SharedRotations } from "./sharedRotations.ts"
+import type { Rotation, Rotations } from "./rotations.ts"
+import { lastRevision, type SharedRotation, type SharedRotations } from "./sharedRotations.ts"
 
 /** @internal */
 export interface Settings {
   readonly signer: Signer["Type"]
   readonly encryption: TokenEncryption["Type"]
   readonly rotations: Rotations
-  readonly shared: SharedRotations | undefined
+  readonly shared: SharedRotations
+  /** Writes of one session come one after the other in this process. */
+  readonly writes: TokenConcurrency["Type"]
   readonly endings: Endings
   readonly lifetimes: Lifetimes
   readonly cookieName: string
@@ -53,7 +56,7 @@ const encode = Schema.encode(Text)
 
 /** @internal */
 export const make = (settings: Settings): CookieSessions => {
-  const { cookieName, encryption, endings, lifetimes, log, rotations, shared, signer } = settings
+  const { cookieName, encryption, endings, lifetimes, log, rotations, shared, signer, writes } = settings
 
   const unsealed = (browser: Browser): Effect.Effect<Cookie | undefined> => {
     const sealed = join(browser.values, browser.nameOf(cookieName))
@@ -96,6 +99,8 @@ export const make = (settings: Settings): CookieSessions => {
     /** What the browser has, or will have if it has not begun to answer. */
     #cookie: Cookie | undefined
     #isNews = false
+    /** The version that the shared store had when it was read last. */
+    #base: string | null = null
     /** An end that others have told of: by the time of the response the browser may have the cookie of a new sign-in. */
     #hasEnded = false
 
@@ -129,24 +134,43 @@ export const make = (settings: Settings): CookieSessions => {
       this.#hasEnded = newer.content === undefined
     }
 
-    #put(cookie: Cookie, content: SessionContent | undefined, now: number): Effect.Effect<void> {
-      const pushedOut = rotations.put(cookie.id, { revision: cookie.revision, content }, now)
+    #put(cookie: Cookie, rotation: Rotation, now: number): Effect.Effect<void> {
+      const pushedOut = rotations.put(cookie.id, rotation, now)
       return pushedOut === undefined ? Effect.void : log.warning(
         undefined,
         "more sessions are renewed at once than are remembered (rotationCapacity): a user may have to sign in again"
       )
     }
 
+    /** What another process has written takes the place of what this one has. */
+    #adopt(cookie: Cookie, stored: SharedRotation, now: number): Effect.Effect<void> {
+      const local = rotations.get(cookie.id, now)
+      const isNewer = local === undefined
+        ? stored.revision > cookie.revision
+        : local.content !== undefined && stored.version !== local.base &&
+          (local.isUnshared === true || stored.revision >= local.revision)
+      if (!isNewer) return Effect.void
+      const revision = Math.max(stored.revision, cookie.revision)
+      const { content, version: base } = stored
+      this.#cookie = content === undefined ? undefined : new Cookie({ id: cookie.id, revision, content })
+      this.#isNews = true
+      this.#hasEnded = content === undefined
+      return this.#put(cookie, { revision, content, base }, now)
+    }
+
     get read(): Effect.Effect<Option.Option<Kept>> {
       return Effect.gen(this, function*() {
         const before = this.#cookie
         if (before === undefined) return Option.none()
+        const stored = yield* Effect.either(shared.get(before.id))
         const now = yield* Clock.currentTimeMillis
-        const elsewhere = shared === undefined ? undefined : yield* shared.get(before.id)
-        if (elsewhere !== undefined && elsewhere.revision > (rotations.get(before.id, now)?.revision ?? -1)) {
-          rotations.put(before.id, elsewhere, now)
-        }
         this.#catchUp(now)
+        // A store that cannot be read is no reason not to know one's own cookie: writes and refreshes ask it again.
+        if (Either.isRight(stored)) {
+          this.#base = Option.getOrNull(Option.map(stored.right, ({ version }) => version))
+          const cookie = this.#cookie
+          if (cookie !== undefined && Option.isSome(stored.right)) yield* this.#adopt(cookie, stored.right.value, now)
+        }
         const cookie = this.#cookie
         return cookie === undefined
           ? Option.none()
@@ -154,19 +178,31 @@ export const make = (settings: Settings): CookieSessions => {
       })
     }
 
-    write(content: SessionContent, ifVersion: string) {
-      return Effect.gen(this, function*() {
+    /**
+     * Where the store cannot say whether it took the content, it fails, and the content is kept here all the same: it may be
+     * the only copy of a refresh token, and the browser gets it.
+     */
+    write(content: SessionContent, ifVersion: string): Effect.Effect<boolean, SessionStoreError> {
+      const write = Effect.gen(this, function*() {
         const now = yield* Clock.currentTimeMillis
         this.#catchUp(now)
         const cookie = this.#cookie
         if (cookie === undefined || String(cookie.revision) !== ifVersion) return false
-        const next = new Cookie({ id: cookie.id, revision: cookie.revision + 1, content })
+        const revision = cookie.revision + 1
+        const next = new Cookie({ id: cookie.id, revision, content })
+        const taken = yield* Effect.either(shared.set(next.id, { revision, content }, this.#base))
+        if (Either.isRight(taken) && Option.isNone(taken.right)) return false
         this.#cookie = next
         this.#isNews = true
-        yield* this.#put(next, content, now)
-        if (shared !== undefined) yield* shared.set(next.id, { revision: next.revision, content })
+        if (Either.isLeft(taken)) {
+          yield* this.#put(next, { revision, content, base: this.#base, isUnshared: true }, now)
+          return yield* taken.left
+        }
+        this.#base = Option.getOrNull(taken.right)
+        yield* this.#put(next, { revision, content, base: this.#base }, now)
         return true
       })
+      return Effect.suspend(() => this.key === undefined ? Effect.succeed(false) : writes.serialised(this.key, write))
     }
 
     start(content: SessionContent) {
@@ -182,14 +218,13 @@ export const make = (settings: Settings): CookieSessions => {
     }
 
     #forget(cookie: Cookie, reason: SessionEnded["reason"]) {
-      const last = { revision: Number.MAX_SAFE_INTEGER, content: undefined }
       return endings.ending(
         cookie.id,
         reason,
         Effect.gen(this, function*() {
           const now = yield* Clock.currentTimeMillis
-          yield* this.#put(new Cookie({ ...cookie, revision: last.revision }), undefined, now)
-          if (shared !== undefined) yield* shared.set(cookie.id, last)
+          yield* this.#put(cookie, { revision: lastRevision, content: undefined }, now)
+          yield* shared.end(cookie.id)
         })
       )
     }

@@ -9,6 +9,10 @@ import type { SessionContent } from "../../Session.ts"
 export interface Rotation {
   readonly revision: number
   readonly content: SessionContent | undefined
+  /** Where processes share a store: the version there that this is, or comes after. */
+  readonly base?: string | null | undefined
+  /** Whether the store has not taken it. */
+  readonly isUnshared?: boolean | undefined
 }
 
 interface Entry extends Rotation {

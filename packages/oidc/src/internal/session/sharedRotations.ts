@@ -1,6 +1,6 @@
 /**
- * What has become of the sessions in cookies, told to the other processes by the store that they share. A help that never
- * hinders: without it, a request with an older cookie has to come back to the same process.
+ * The newest contents of sessions in cookies, told to the other processes by the store that they share, so that a request
+ * with an older cookie is answered by its successor in any of them.
  */
 import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { Signer } from "@effect-oauth/core/Signer"
@@ -10,14 +10,32 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { SessionStoreError } from "../../OidcError.ts"
 import { SessionContent } from "../../Session.ts"
-import type { Rotation } from "./rotations.ts"
+import * as Guarding from "./guarding.ts"
+
+/** @internal `content` is absent once the session has ended. */
+export interface SharedRotation {
+  readonly revision: number
+  readonly content: SessionContent | undefined
+  /** Of the store. */
+  readonly version: string
+}
 
 /** @internal */
 export interface SharedRotations {
-  readonly get: (key: string) => Effect.Effect<Rotation | undefined>
-  readonly set: (key: string, rotation: Rotation) => Effect.Effect<void>
+  readonly get: (key: string) => Effect.Effect<Option.Option<SharedRotation>, SessionStoreError>
+  /** Over this version only, `null`: only if nothing is there. The new version, or `None`. */
+  readonly set: (
+    key: string,
+    rotation: { readonly revision: number; readonly content: SessionContent },
+    ifVersion: string | null
+  ) => Effect.Effect<Option.Option<string>, SessionStoreError>
+  /** Whatever is there. Goes on in the background until the store has it. */
+  readonly end: (key: string) => Effect.Effect<void>
 }
 
 const Text = Schema.parseJson(
@@ -26,47 +44,74 @@ const Text = Schema.parseJson(
 const decode = Schema.decodeEither(Text)
 const encode = Schema.encode(Text)
 
+/** @internal No revision comes after the end. */
+export const lastRevision = Number.MAX_SAFE_INTEGER
+
+const failed = ({ problem, store }: { readonly problem: string; readonly store: string }) =>
+  new SessionStoreError({ operation: "rotation", problem: `${store}: ${problem}` })
+
+/** @internal Of a process that shares them with no other. */
+export const none: SharedRotations = {
+  get: () => Effect.succeedNone,
+  set: () => Effect.succeedSome(""),
+  end: () => Effect.void
+}
+
 /** @internal */
 export const make = (settings: {
   readonly store: TokenStore["Type"]
   readonly encryption: TokenEncryption["Type"]
   readonly signer: Signer["Type"]
   readonly grace: Duration.DurationInput
-  readonly timeout: Duration.DurationInput
+  readonly timeout: Duration.Duration
   readonly log: OAuthLogging.Log
-}): SharedRotations => {
-  const { encryption, grace, log, signer, store, timeout } = settings
+}): Effect.Effect<SharedRotations, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { encryption, grace, log, signer, store, timeout } = settings
+    const scope = yield* Effect.scope
+    const guard = Guarding.make(timeout)
 
-  const quietly = <A, E>(effect: Effect.Effect<A, E>, otherwise: A): Effect.Effect<A> =>
-    Effect.interruptible(effect).pipe(
-      Effect.timeout(timeout),
-      Effect.catchAllCause(() =>
-        Effect.as(
-          log.warning(undefined, "the token store does not answer: renewed sessions are not told to other processes"),
-          otherwise
-        )
-      )
-    )
+    const nameOf = (key: string) => Effect.map(signer.sha256(key), (hash) => `rotation:${hash}`)
 
-  const nameOf = (key: string) => Effect.map(signer.sha256(key), (hash) => `rotation:${hash}`)
-
-  return {
-    get: (key) =>
+    const put = (
+      key: string,
+      rotation: typeof Text.Type,
+      ifVersion: string | null | undefined
+    ): Effect.Effect<Option.Option<string>, SessionStoreError> =>
       Effect.gen(function*() {
         const name = yield* nameOf(key)
-        const stored = yield* store.get(name)
-        if (Option.isNone(stored)) return undefined
-        const text = yield* encryption.open(name, stored.value.value)
-        const rotation = Option.flatMap(text, (text) => Either.getRight(decode(text)))
-        return Option.getOrUndefined(
-          Option.map(rotation, ({ content, revision }): Rotation => ({ content, revision }))
+        const sealed = yield* encryption.seal(name, yield* Effect.orDie(encode(rotation)))
+        return yield* guard(
+          "rotation",
+          () => Effect.mapError(store.set(name, sealed, { timeToLive: grace, ifVersion }), failed)
         )
-      }).pipe((read) => quietly<Rotation | undefined, unknown>(read, undefined)),
-    set: (key, rotation) =>
-      Effect.gen(function*() {
-        const name = yield* nameOf(key)
-        const sealed = yield* encryption.seal(name, yield* encode(rotation))
-        yield* store.set(name, sealed, { timeToLive: grace })
-      }).pipe((write) => quietly<void, unknown>(write, undefined))
-  }
-}
+      })
+
+    return {
+      get: (key) =>
+        Effect.gen(function*() {
+          const name = yield* nameOf(key)
+          const stored = yield* guard("rotation", () => Effect.mapError(store.get(name), failed))
+          if (Option.isNone(stored)) return Option.none()
+          const { value, version } = stored.value
+          const text = yield* encryption.open(name, value)
+          const rotation = Option.flatMap(text, (text) => Either.getRight(decode(text)))
+          return Option.map(rotation, ({ content, revision }): SharedRotation => ({ content, revision, version }))
+        }),
+      set: put,
+      end: (key) => {
+        const ended = put(key, { revision: lastRevision, content: undefined }, undefined)
+        const persistently = Schedule.exponential("100 millis").pipe(
+          Schedule.union(Schedule.spaced("2 seconds")),
+          // A cookie that is older than this is not answered by its successor either.
+          Schedule.upTo(grace)
+        )
+        const untilDone = Effect.ignore(Effect.retry(ended, persistently))
+        return Effect.catchTag(ended, "SessionStoreError", ({ message }) =>
+          Effect.zipRight(
+            log.warning(undefined, `${message}: the end of a session is not known to other processes yet`),
+            Effect.forkIn(Effect.interruptible(untilDone), scope)
+          )).pipe(Effect.asVoid)
+      }
+    }
+  })

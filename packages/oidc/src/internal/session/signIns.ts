@@ -5,7 +5,7 @@ import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { OidcClient } from "../../OidcClient.ts"
-import type { EndReason, SessionStoreError } from "../../OidcError.ts"
+import { type EndReason, SessionEnded, type SessionStoreError } from "../../OidcError.ts"
 import type { OidcHooks } from "../../OidcHooks.ts"
 import * as Principal from "../../Principal.ts"
 import { type Session, type SessionContent, SignIn, withSignIn } from "../../Session.ts"
@@ -84,6 +84,8 @@ export const make = (
 
     end: (session, clientName, reason) =>
       Effect.gen(function*() {
+        const ended = new SessionEnded({ reason })
+        if (reason !== "SignedOut") yield* log.warning(clientName, `the sign-in of a user ends: ${ended.message}`)
         yield* store.clear(session, clientName)
         const content = Option.getOrUndefined(yield* session.read)?.content
         if (content === undefined) return

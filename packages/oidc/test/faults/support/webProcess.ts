@@ -9,7 +9,7 @@ import {
   TokenConcurrency,
   type UserTokenManager
 } from "@effect-oauth/oidc"
-import { NodeOAuth } from "@effect-oauth/platform-node"
+import { NodeOAuth, NodeSigner } from "@effect-oauth/platform-node"
 import * as PgTokenStore from "@effect-oauth/platform-node/PgTokenStore"
 import * as RedisTokenStore from "@effect-oauth/platform-node/RedisTokenStore"
 import { HttpLayerRouter } from "@effect/platform"
@@ -57,7 +57,7 @@ const Services = Oidc.layer({ publicUrl: settings.publicUrl }).pipe(
   Layer.provideMerge(NodeOAuth.layer),
   Layer.provideMerge(Clients),
   // Who takes over from a killed process need not wait long in a test.
-  Layer.provideMerge(TokenConcurrency.layerShared({ lease: "2 seconds" })),
+  Layer.provideMerge(Layer.provide(TokenConcurrency.layerShared({ lease: "2 seconds" }), NodeSigner.layer)),
   Layer.provideMerge(SessionStore.layer),
   Layer.provideMerge(StoreLive),
   Layer.provideMerge(EncryptionLive)

@@ -1,0 +1,123 @@
+/**
+ * Which refresh tokens are being presented, and which are used up, told to all processes by the store that they share. A
+ * refresh token is announced before it is presented, so a process that does not see the result of another one yet, because
+ * the store was away or the browser shows an older cookie, does not present the same token again.
+ */
+import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
+import type { Signer } from "@effect-oauth/core/Signer"
+import type { TokenStore } from "@effect-oauth/core/TokenStore"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { SessionStoreError } from "../../OidcError.ts"
+import type { Presentation } from "../../TokenConcurrency.ts"
+import * as Guarding from "../session/guarding.ts"
+
+/** Long enough for every process to see that a refresh token is used up, where its browser brings it once more. */
+const lifetime = Duration.hours(1)
+
+/**
+ * So long, from when this process first sees it, an announcement of another one is respected: a process that lives has
+ * written its result by then, also one that had to wait for the store. One that does not live has left the outcome unknown.
+ */
+const patience = 30_000
+
+const persistently = Schedule.exponential("100 millis").pipe(
+  Schedule.union(Schedule.spaced("2 seconds")),
+  Schedule.upTo("1 minutes")
+)
+
+const used = "used"
+
+const failed = (error: TokenStoreError) =>
+  new SessionStoreError({ operation: "announce", problem: `${error.store}, ${error.operation}: ${error.problem}` })
+
+/** When this process has seen which announcement first. */
+const makeSeen = () => {
+  const capacity = 10_000
+  const seen = new Map<string, { readonly version: string; readonly since: number }>()
+  return {
+    since: (key: string, version: string, now: number): number => {
+      const known = seen.get(key)
+      if (known?.version === version) return known.since
+      seen.delete(key)
+      const [oldest] = seen.keys()
+      if (seen.size >= capacity && oldest !== undefined) seen.delete(oldest)
+      seen.set(key, { version, since: now })
+      return now
+    },
+    /** As if it had been seen long ago. */
+    set: (key: string, version: string): void => {
+      seen.set(key, { version, since: Number.NEGATIVE_INFINITY })
+    }
+  }
+}
+
+/** @internal */
+export const make = (
+  tokenStore: TokenStore["Type"],
+  signer: Signer["Type"]
+): Effect.Effect<
+  (refreshToken: Redacted.Redacted<string>) => Effect.Effect<Presentation, SessionStoreError>,
+  never,
+  Scope.Scope
+> =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const guard = Guarding.make(Duration.seconds(5))
+    const own = signer.random(16)
+    const seen = makeSeen()
+    /** What this process presents now, or has presented without having written the result. */
+    const live = new Set<string>()
+
+    const keyOf = (refreshToken: Redacted.Redacted<string>) =>
+      Effect.map(signer.sha256(Redacted.value(refreshToken)), (hash) => `refresh-token:${hash}`)
+
+    const set = (key: string, value: string, ifVersion: string | null) =>
+      guard("announce", () => Effect.mapError(tokenStore.set(key, value, { ifVersion, timeToLive: lifetime }), failed))
+
+    const markUsed = (key: string, version: string) =>
+      Effect.map(set(key, used, version), (next) => {
+        if (Option.isSome(next)) seen.set(key, next.value)
+      })
+
+    const remove = (key: string, version: string) =>
+      guard("announce", () => Effect.asVoid(Effect.mapError(tokenStore.remove(key, { ifVersion: version }), failed)))
+
+    const granted = (key: string, version: string): Presentation => {
+      live.add(key)
+      return {
+        _tag: "Granted",
+        settle: (outcome) =>
+          Effect.suspend(() => {
+            live.delete(key)
+            const step = outcome === "used" ? markUsed(key, version) : remove(key, version)
+            // In the background: where it cannot be told, other processes wait for as long as their patience is.
+            return Effect.asVoid(Effect.forkIn(Effect.ignore(Effect.retry(step, persistently)), scope))
+          })
+      }
+    }
+
+    const begin = (key: string, left: number): Effect.Effect<Presentation, SessionStoreError> =>
+      Effect.gen(function*() {
+        const version = yield* set(key, own, null)
+        if (Option.isSome(version)) return granted(key, version.value)
+        const stored = yield* guard("announce", () => Effect.mapError(tokenStore.get(key), failed))
+        if (Option.isNone(stored)) return left > 0 ? yield* begin(key, left - 1) : { _tag: "Pending" }
+        const { value, version: current } = stored.value
+        const now = yield* Clock.currentTimeMillis
+        const isOver = now - seen.since(key, current, now) >= patience
+        if (value === used) return { _tag: isOver ? "Used" : "Pending" }
+        if (live.has(key)) return { _tag: "Pending" }
+        // An announcement of this process that is not live: the store took it and its answer was lost.
+        if (value !== own && !isOver) return { _tag: "Pending" }
+        const taken = yield* set(key, own, current)
+        return Option.isSome(taken) ? granted(key, taken.value) : { _tag: "Pending" }
+      })
+
+    return (refreshToken) => Effect.flatMap(keyOf(refreshToken), (key) => begin(key, 3))
+  })
