@@ -11,20 +11,23 @@ import { type ExchangeError, TokenEndpoint, type TokenResponse } from "@effect-o
 import * as TokenGrant from "@effect-oauth/core/TokenGrant"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import { IdTokenVerifier } from "./IdToken.ts"
+import { verdictOf } from "./internal/refresh/answers.ts"
 import { lockOf } from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
 import { type LookupError, OidcClients } from "./OidcClients.ts"
-import { IdTokenInvalid, type SessionsInvalid, type SessionStoreError } from "./OidcError.ts"
+import { IdTokenInvalid, type SessionsInvalid, SessionStoreError, SignInRequired } from "./OidcError.ts"
 import { OidcHooks } from "./OidcHooks.ts"
 import { type Session, SessionContent, SignIn } from "./Session.ts"
 import { Sessions } from "./Sessions.ts"
-import { TokenConcurrency } from "./TokenConcurrency.ts"
+import { type Presentation, TokenConcurrency } from "./TokenConcurrency.ts"
 import { UserTokens } from "./UserTokens.ts"
 import { inSession, UserTokenStore } from "./UserTokenStore.ts"
 
@@ -47,6 +50,12 @@ export interface KeepOptions {
  * @category errors
  */
 export type KeepError = LookupError | IdTokenInvalid | DiscoveryError | SessionStoreError | SessionsInvalid
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type AdoptError = KeepError | ExchangeError | TokenRequestInvalid | SignInRequired
 
 /**
  * @since 0.1.0
@@ -128,7 +137,26 @@ export const keep = (
   name: string,
   response: TokenResponse,
   options: KeepOptions = {}
-): Effect.Effect<Session, KeepError, Requirements> => kept(name, response, options, "login")
+): Effect.Effect<Session, KeepError, Requirements> => toItsEnd(persisted(name, response, options, "login"))
+
+/**
+ * What it has in its hands exists once: an interrupted caller waits for the end. In a fiber of its own, since a time-out cannot
+ * end what is not interruptible.
+ */
+const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), Fiber.join))
+
+/** Longer than a failover of a store, or of the keys of a server, takes. */
+const persistently = Schedule.exponential("100 millis").pipe(
+  Schedule.union(Schedule.spaced("2 seconds")),
+  Schedule.upTo("1 minutes")
+)
+
+const persisted = (name: string, response: TokenResponse, options: KeepOptions, by: keyof typeof expected) =>
+  Effect.retry(kept(name, response, options, by), {
+    schedule: persistently,
+    while: (error) => "retryable" in error && error.retryable
+  })
 
 const kept = (
   name: string,
@@ -174,9 +202,18 @@ const kept = (
     return session
   })
 
+/** Another process presents the refresh token, or has not kept what came of it. */
+class InProgress {
+  readonly _tag = "InProgress"
+}
+
 /**
- * Keeps a session that begins with a refresh token from elsewhere. It is exchanged here and now, so it is of no use to
- * anybody else afterwards where the server rotates them: do this once, when `open` finds nothing.
+ * Keeps a session that begins with a refresh token from elsewhere. It is exchanged here and now, so where the server rotates
+ * refresh tokens it is of no use afterwards: do this once, when `open` finds nothing. Callers and processes that do it at the
+ * same time, over a `TokenStore` that they share, present the token once and get the same session.
+ *
+ * Once the token is presented, what came of it is kept also where the caller is interrupted, and for up to a minute while the
+ * store is away.
  *
  * @since 0.1.0
  * @category constructors
@@ -185,12 +222,56 @@ export const adopt = (
   name: string,
   refreshToken: Redacted.Redacted<string>,
   options: KeepOptions = {}
-): Effect.Effect<Session, KeepError | ExchangeError | TokenRequestInvalid, Requirements | TokenEndpoint> =>
+): Effect.Effect<Session, AdoptError, Requirements | TokenEndpoint> =>
   Effect.gen(function*() {
     const client = yield* Effect.flatMap(OidcClients, (clients) => clients.get(options.client))
+    const sessions = yield* Sessions
     const endpoint = yield* TokenEndpoint
-    const dpop = yield* SessionKeys.make(1).of(client, new UserTokens({ accessTokens: {}, key: options.key }))
-    const response = yield* endpoint.request(client.login, TokenGrant.refreshToken(refreshToken), {}, { dpop })
-    const tokens = { ...response, refreshToken: response.refreshToken ?? refreshToken }
-    return yield* kept(name, tokens, options, "refresh")
+    const { present, serialised } = yield* TokenConcurrency
+    const startedAt = (session: Option.Option<Session>) => Option.getOrUndefined(session)?.known?.startedAt
+    const before = startedAt(yield* sessions.named(name))
+
+    const exchanged = (settle: (outcome: "used" | "unused") => Effect.Effect<void>) =>
+      Effect.gen(function*() {
+        const dpop = yield* SessionKeys.make(1).of(client, new UserTokens({ accessTokens: {}, key: options.key }))
+        const response = yield* Effect.tapError(
+          endpoint.request(client.login, TokenGrant.refreshToken(refreshToken), {}, { dpop }),
+          (error) => settle(error._tag !== "CredentialUnavailable" && verdictOf(error) === "Dead" ? "used" : "unused")
+        )
+        const isRotated = response.refreshToken !== undefined &&
+          Redacted.value(response.refreshToken) !== Redacted.value(refreshToken)
+        const tokens = { ...response, refreshToken: response.refreshToken ?? refreshToken }
+        return yield* Effect.ensuring(
+          persisted(name, tokens, options, "refresh"),
+          settle(isRotated ? "used" : "unused")
+        )
+      })
+
+    const once: Effect.Effect<Session, AdoptError | InProgress, Requirements | TokenEndpoint> = Effect.gen(function*() {
+      const there = yield* sessions.named(name)
+      // Another caller has adopted it while this one waited.
+      if (Option.isSome(there) && startedAt(there) !== before) return there.value
+      const presentation: Presentation = present === undefined
+        ? { _tag: "Granted", settle: () => Effect.void }
+        : yield* present(refreshToken)
+      if (presentation._tag === "Granted") return yield* toItsEnd(exchanged(presentation.settle))
+      if (Option.isSome(there)) return there.value
+      return yield* presentation._tag === "Pending" ? Effect.fail(new InProgress()) : new SignInRequired({
+        clientName: client.name,
+        reason: "Used",
+        problem: "the refresh token was presented before, and no session came of it"
+      })
+    })
+
+    return yield* serialised(`adopt\n${name}`, once).pipe(
+      Effect.retry({
+        schedule: Schedule.spaced("250 millis").pipe(Schedule.upTo("5 seconds")),
+        while: (error) => error._tag === "InProgress"
+      }),
+      Effect.catchTag("InProgress", () =>
+        new SessionStoreError({
+          operation: "adopt",
+          problem: "another process has presented the refresh token, and has not kept the session yet"
+        }))
+    )
   })

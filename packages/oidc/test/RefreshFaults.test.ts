@@ -1,8 +1,8 @@
 /** A refresh whose store fails at any step: no session is lost, and no refresh token is presented twice. */
 import { TokenStore } from "@effect-oauth/core"
-import { UserTokenManager } from "@effect-oauth/oidc"
+import { StoredSession, UserTokenManager } from "@effect-oauth/oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Either, Exit, Fiber, Scope, TestClock } from "effect"
+import { Clock, Duration, Effect, Either, Exit, Fiber, Option, Redacted, Scope, TestClock } from "effect"
 import { Browser } from "./support/browser.ts"
 import * as FaultyStore from "./support/faultyStore.ts"
 import { capture } from "./support/logging.ts"
@@ -249,5 +249,129 @@ describe("two clients of one session in cookies", () => {
         }
       }
       assert.deepStrictEqual(server.reused, [])
+    }))
+})
+
+describe("a refresh token that is adopted", () => {
+  /** Two starts of a program over one store. */
+  const start = Effect.gen(function*() {
+    const store = yield* TokenStore.makeMemory
+    const server = Server.make()
+    Server.slowly(server, "1 seconds")
+    const [lineOne, lineTwo] = [FaultyStore.make(store), FaultyStore.make(store)]
+    const [one, two] = [
+      yield* Web.start({ server, provide: Web.stored(lineOne.store) }),
+      yield* Web.start({ server, provide: Web.stored(lineTwo.store) })
+    ]
+    const adopt = (web: Web.Web) =>
+      StoredSession.adopt("me", Redacted.make("refresh-0"), { sub: "alice" }).pipe(
+        Effect.provide(web.context),
+        Effect.provide(server.layer)
+      )
+    /** What the session that is kept there has. */
+    const kept = (web: Web.Web) =>
+      Effect.provide(
+        Effect.gen(function*() {
+          const session = Option.getOrThrow(yield* StoredSession.open("me"))
+          const { get } = yield* UserTokenManager.UserTokenManager
+          return Server.textOf((yield* get({ session })).refreshToken)
+        }),
+        web.context
+      )
+    return { server, lineOne, lineTwo, one, two, adopt, kept }
+  })
+
+  it.scoped("is kept with its successor although its caller is interrupted", () =>
+    Effect.gen(function*() {
+      const { adopt, kept, one, server, two } = yield* start
+      const caller = yield* Effect.fork(adopt(one))
+      yield* TestClock.adjust("500 millis")
+      const interruption = yield* Effect.fork(Fiber.interrupt(caller))
+      yield* pass("2 seconds")
+      yield* Fiber.join(interruption)
+      assert.strictEqual(yield* kept(two), "refresh-1")
+      assert.deepStrictEqual(server.presented(), ["refresh-0"])
+    }))
+
+  for (const away of ["12 seconds", "30 seconds"] as const) {
+    it.scoped(`is kept with its successor although the store is away for ${away} after the exchange`, () =>
+      Effect.gen(function*() {
+        const { adopt, kept, lineOne, one, server, two } = yield* start
+        const { answer } = server
+        server.answer = (asked, number) =>
+          Effect.tap(answer(asked, number), () =>
+            Effect.sync(() => {
+              lineOne.fault = () => "fail"
+            }))
+        const caller = yield* Effect.fork(adopt(one))
+        yield* pass(away)
+        lineOne.fault = () => undefined
+        yield* pass("6 seconds")
+        yield* caller
+        assert.strictEqual(yield* kept(two), "refresh-1")
+        assert.deepStrictEqual(server.presented(), ["refresh-0"])
+      }))
+  }
+
+  it.scoped("is presented once by processes and callers that start together, and all have the same session", () =>
+    Effect.gen(function*() {
+      const { adopt, kept, one, server, two } = yield* start
+      const all = yield* Effect.fork(Effect.all([adopt(one), adopt(two), adopt(one), adopt(two)], {
+        concurrency: "unbounded"
+      }))
+      yield* pass("5 seconds")
+      assert.strictEqual(new Set((yield* all).map(({ key }) => key)).size, 1)
+      assert.strictEqual(yield* kept(two), "refresh-1")
+      assert.deepStrictEqual(server.presented(), ["refresh-0"])
+    }))
+
+  it.scoped("gives the session that came of it before, and is not presented again", () =>
+    Effect.gen(function*() {
+      const { adopt, kept, one, server, two } = yield* start
+      const first = yield* Effect.fork(adopt(one))
+      yield* pass("2 seconds")
+      yield* first
+      const second = yield* Effect.fork(adopt(two))
+      yield* pass("2 seconds")
+      yield* second
+      assert.strictEqual(yield* kept(two), "refresh-1")
+      assert.deepStrictEqual(server.presented(), ["refresh-0"])
+    }))
+
+  it.scoped("that the server refuses is refused to the next caller without a request", () =>
+    Effect.gen(function*() {
+      const { adopt, one, server, two } = yield* start
+      server.answer = () => Effect.fail(Server.refusal("invalid_grant"))
+      assert.strictEqual((yield* Effect.flip(adopt(one)))._tag, "TokenEndpointError")
+      const early = yield* Effect.fork(Effect.flip(adopt(two)))
+      yield* pass("36 seconds")
+      assert.strictEqual((yield* early)._tag, "SessionStoreError")
+      const late = yield* Effect.fork(Effect.flip(adopt(two)))
+      yield* pass("1 seconds")
+      assert.deepInclude(yield* late, { _tag: "SignInRequired", reason: "Used" })
+      assert.strictEqual(server.asked.length, 1)
+    }))
+
+  it.scoped("and the tokens of a login are kept although the store is away, or the caller is interrupted", () =>
+    Effect.gen(function*() {
+      const { kept, lineOne, one, two } = yield* start
+      const response = {
+        accessToken: Server.accessToken({ access: "access-9", lifetime: 100 }, yield* Clock.currentTimeMillis),
+        refreshToken: Redacted.make("refresh-9"),
+        idToken: undefined,
+        issuedTokenType: undefined,
+        raw: Redacted.make({})
+      }
+      lineOne.fault = () => "fail"
+      const caller = yield* Effect.fork(
+        Effect.provide(StoredSession.keep("me", response, { sub: "alice" }), one.context)
+      )
+      yield* pass("1 seconds")
+      const interruption = yield* Effect.fork(Fiber.interrupt(caller))
+      yield* pass("12 seconds")
+      lineOne.fault = () => undefined
+      yield* pass("6 seconds")
+      yield* Fiber.join(interruption)
+      assert.strictEqual(yield* kept(two), "refresh-9")
     }))
 })
