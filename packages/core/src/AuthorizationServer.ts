@@ -67,6 +67,20 @@ export interface Metadata extends Endpoints {
 export type Keys = ReadonlyArray<Readonly<Record<string, unknown>>>
 
 /**
+ * Where a JWT came from whose key is looked for. Each source has its own time in which keys are not read again, so what anybody
+ * can send does not delay what users need.
+ *
+ * - `server`: an answer of the authorization server itself.
+ * - `login`: a browser that came back from a login.
+ * - `logout`: a request that says to be the authorization server's.
+ * - `request`: any other request; the default.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type JwtSource = "server" | "login" | "logout" | "request"
+
+/**
  * @since 0.1.0
  * @category tags
  */
@@ -79,12 +93,16 @@ export class AuthorizationServer extends Context.Tag("@effect-oauth/core/Authori
   /**
    * The public keys of the client's issuer, as its `jwksUri` publishes them (RFC 7517 section 5); what is private or
    * symmetric there is left out. They are kept as metadata is. If the wanted `kid` is not among them, or if they are the ones
-   * that were of no use (`otherThan`), they are read anew, at most once in 30 seconds for each issuer, since anybody can name a
-   * `kid` that does not exist. Whether those that come are of use is for the caller to see.
+   * that were of no use (`otherThan`), they are read anew, at most once in 30 seconds for each issuer and source, since anybody can
+   * name a `kid` that does not exist. Whether those that come are of use is for the caller to see.
    */
   readonly keys: (
     client: TokenClient,
-    wanted?: { readonly kid?: string | undefined; readonly otherThan?: Keys | undefined }
+    wanted?: {
+      readonly kid?: string | undefined
+      readonly otherThan?: Keys | undefined
+      readonly source?: JwtSource | undefined
+    }
   ) => Effect.Effect<Keys, DiscoveryError>
 }>() {}
 
@@ -223,7 +241,7 @@ export const make = (
 
     const keys = (
       publisher: Publisher,
-      { kid, otherThan }: { readonly kid?: string | undefined; readonly otherThan?: Keys | undefined }
+      { kid, otherThan, source = "request" }: NonNullable<Parameters<AuthorizationServer["Type"]["keys"]>[1]>
     ): Effect.Effect<Keys, DiscoveryError> => {
       const find = Effect.flatMap(metadata(publisher), (metadata) => fetchKeys(publisher, metadata))
       const wanted = lookup(publisher, "keys", find)
@@ -231,7 +249,9 @@ export const make = (
       return Effect.flatMap(knownKeys.get(wanted), (found) => {
         const isThere = found !== otherThan && (kid === undefined || found.some((key) => key.kid === kid))
         // What was fetched a moment ago is not fetched again.
-        return isThere || found !== before ? Effect.succeed(found) : knownKeys.replace(wanted, found, coolDown)
+        return isThere || found !== before
+          ? Effect.succeed(found)
+          : knownKeys.replace(wanted, found, { coolDown, budget: source })
       })
     }
 

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { AuthorizationServer, type Keys } from "./AuthorizationServer.ts"
+import { AuthorizationServer, type JwtSource, type Keys } from "./AuthorizationServer.ts"
 import { type Jwt, parseJwt } from "./internal/jws.ts"
 import * as ServerKeys from "./internal/serverKeys.ts"
 import { type DiscoveryError, JwtInvalid } from "./OAuthError.ts"
@@ -20,6 +20,7 @@ import type { TokenClient } from "./TokenClient.ts"
  *   symmetric.
  * - `types`: the only `typ`s that are accepted, where a JWT has one. The letter case and `application/` in front do not
  *   matter (RFC 7515 section 4.1.9). Default: any.
+ * - `source`: where the JWT came from, see `AuthorizationServer.JwtSource`. Default: `request`.
  *
  * @since 0.1.0
  * @category models
@@ -27,6 +28,7 @@ import type { TokenClient } from "./TokenClient.ts"
 export interface Options {
   readonly algorithms?: ReadonlyArray<SigningAlgorithm> | undefined
   readonly types?: ReadonlyArray<string> | undefined
+  readonly source?: JwtSource | undefined
 }
 
 /**
@@ -88,7 +90,7 @@ export const make: Effect.Effect<JwtVerifier["Type"], never, AuthorizationServer
       if (options.types !== undefined && !hasType(header, options.types)) {
         return yield* refused("type", `its typ is none of ${options.types.join(", ")}`)
       }
-      const keys = yield* server.keys(client, { kid })
+      const keys = yield* server.keys(client, { kid, source: options.source })
       const signedBy = (keys: Keys) =>
         Effect.mapError(
           serverKeys.verify(jws, keys, { algorithm, kid }),
@@ -97,7 +99,7 @@ export const make: Effect.Effect<JwtVerifier["Type"], never, AuthorizationServer
       // A JWT that names no key may be signed with one that is new.
       const byNewer = (error: JwtInvalid) =>
         Effect.flatMap(
-          server.keys(client, { otherThan: keys }),
+          server.keys(client, { otherThan: keys, source: options.source }),
           (newer) => newer === keys ? Effect.fail(error) : signedBy(newer)
         )
       yield* kid === undefined ? Effect.catchAll(signedBy(keys), byNewer) : signedBy(keys)

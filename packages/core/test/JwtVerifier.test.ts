@@ -516,6 +516,29 @@ describe("the keys of a server", () => {
       )
     }))
 
+  it.effect("are read anew for each source of its own: what anybody sends does not use up what an answer needs", () =>
+    Effect.gen(function*() {
+      const [old, next] = yield* Effect.all([pairOf("ES256", "old"), pairOf("ES256", "next")])
+      const published: Published = { keys: [old.jwk] }
+      const server = serving(published)
+      yield* run(
+        server,
+        Effect.gen(function*() {
+          yield* verify(yield* sign(old, { kid: "old" }))
+          for (const source of ["logout", "request", "login"] as const) {
+            for (let count = 0; count < 5; count++) {
+              const jwt = yield* sign(old, { kid: "made up" })
+              assert.strictEqual((yield* Effect.flip(verify(jwt, { source })))._tag, "JwtInvalid")
+            }
+          }
+          assert.strictEqual(reads(server), 4)
+          published.keys = [next.jwk]
+          yield* verify(yield* sign(next, { kid: "next" }), { source: "server" })
+          assert.strictEqual(reads(server), 5)
+        })
+      )
+    }))
+
   it.effect("that were read a moment ago are not read again for a kid that they lack", () =>
     Effect.gen(function*() {
       const server = serving({ keys: [] })

@@ -78,7 +78,11 @@ export const make: Effect.Effect<IdTokenVerifier["Type"], never, JwtVerifier> = 
         const invalid = (reason: IdTokenInvalid["reason"], problem: string) =>
           new IdTokenInvalid({ clientName: client.name, reason, problem })
         const { header, payload } = yield* Effect.catchTag(
-          verifier.verify(client.login, idToken, { algorithms: client.idTokenAlgorithms, types: ["JWT"] }),
+          verifier.verify(client.login, idToken, {
+            algorithms: client.idTokenAlgorithms,
+            types: ["JWT"],
+            source: "server"
+          }),
           "JwtInvalid",
           ({ problem, reason }) => Effect.fail(invalid(reason, problem))
         )

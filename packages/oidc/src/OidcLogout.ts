@@ -172,7 +172,8 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
         const { payload } = yield* Effect.catchTag(
           verifier.verify(client.login, logoutToken, {
             algorithms: client.idTokenAlgorithms,
-            types: ["logout+jwt", "JWT"]
+            types: ["logout+jwt", "JWT"],
+            source: "logout"
           }),
           "JwtInvalid",
           ({ problem, reason }) => Effect.fail(refused(reason, problem))

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import type * as jose from "jose"
 import { randomUUID } from "node:crypto"
 import { type UserAgent } from "../../../examples/servers/userAgent.ts"
-import { go, isNobody, isSomebody, login, post, send, start } from "./support/attack.ts"
+import { go, isNobody, isSomebody, login, post, send, start, tokenOf } from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
 import type { WebApp } from "./support/webApp.ts"
 
@@ -200,6 +200,31 @@ describe("a logout token", () => {
       )
       assert.include([400, "cut off"], status)
       yield* isSomebody(app, browser)
+    }))
+
+  it.scopedLive("with a made-up kid does not keep the keys of a user's next ID token from being read", () =>
+    Effect.gen(function*() {
+      const { app, browser, provider } = yield* signedIn
+      for (let strangers = 0; strangers < 3; strangers++) {
+        yield* isRefused(
+          app,
+          browser,
+          yield* tell(app, yield* logoutToken(provider, {}, { typ: "logout+jwt", kid: randomUUID() })),
+          "no such key"
+        )
+      }
+      const before = provider.requests("/jwks").length
+      yield* provider.rotateKeys()
+      const idToken = yield* provider.sign({
+        iss: provider.issuer,
+        aud: "web",
+        sub: "alice",
+        iat: Provider.seconds(),
+        exp: Provider.seconds() + 120
+      })
+      provider.bend.token = ({ body, ...honest }) => ({ ...honest, body: { ...Object(body), id_token: idToken } })
+      yield* tokenOf(app, browser, "?force")
+      assert.strictEqual(provider.requests("/jwks").length, before + 1)
     }))
 
   it.scopedLive("does not count twice in one form", () =>

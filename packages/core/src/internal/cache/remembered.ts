@@ -13,8 +13,8 @@ import { type Flight, makeAirport } from "./flight.ts"
 interface Slot<A, E> extends BoundedMap.Entry {
   value: { readonly found: A; readonly exit: Exit.Exit<A, never>; readonly since: number } | undefined
   flight: Flight<A, E> | undefined
-  /** When it was looked up last for one who missed something. */
-  replaced: number
+  /** When it was looked up last for a caller that missed something, by the budget of that caller. */
+  readonly replaced: Map<string, number>
 }
 
 /** @internal */
@@ -33,10 +33,14 @@ export interface Remembered<A, E> {
   /** What is known already. */
   readonly peek: (key: string) => A | undefined
   /**
-   * For one who was given `value` and misses something in it: another value, if there is one by now or if a lookup finds
-   * one. It joins the lookup that is under way, and starts one at most once in so many milliseconds.
+   * For a caller that was given `value` and misses something in it: another value, if there is one by now or if a lookup finds
+   * one. It joins the lookup that is under way, and starts one at most once in `coolDown` milliseconds for each budget.
    */
-  readonly replace: (lookup: Lookup<A, E>, value: A, coolDown: number) => Effect.Effect<A, E>
+  readonly replace: (
+    lookup: Lookup<A, E>,
+    value: A,
+    options: { readonly coolDown: number; readonly budget: string }
+  ) => Effect.Effect<A, E>
 }
 
 /** @internal */
@@ -61,7 +65,7 @@ export const make = <A, E>(options: {
         pinned: () => slot.flight !== undefined,
         value: undefined,
         flight: undefined,
-        replaced: Number.NEGATIVE_INFINITY
+        replaced: new Map()
       }
       slots.add(slot)
       return slot
@@ -117,14 +121,14 @@ export const make = <A, E>(options: {
         }),
       renew: (lookup) => Effect.suspend(() => obtain(slotOf(lookup.key), lookup)),
       peek: (key) => slots.get(key)?.value?.found,
-      replace: (lookup, value, coolDown) =>
+      replace: (lookup, value, { budget, coolDown }) =>
         Effect.clockWith((clock) => {
           const slot = slotOf(lookup.key)
           if (slot.value !== undefined && slot.value.found !== value) return slot.value.exit
           if (slot.flight !== undefined) return obtain(slot, lookup)
           const now = clock.unsafeCurrentTimeMillis()
-          if (now - slot.replaced < coolDown) return Effect.succeed(value)
-          slot.replaced = now
+          if (now - (slot.replaced.get(budget) ?? Number.NEGATIVE_INFINITY) < coolDown) return Effect.succeed(value)
+          slot.replaced.set(budget, now)
           return obtain(slot, lookup)
         })
     }

@@ -41,7 +41,7 @@ export const problemOf = (
     if (response === undefined) return isExpected ? "it is not signed, as the answers to this client are" : undefined
     if (!isExpected) return "it is signed, and the answers to this client are not"
     const verified = yield* Effect.either(
-      verifier.verify(client.login, response, { algorithms: client.idTokenAlgorithms })
+      verifier.verify(client.login, response, { algorithms: client.idTokenAlgorithms, source: "login" })
     )
     if (Either.isLeft(verified)) {
       return verified.left._tag === "JwtInvalid" ? verified.left.problem : yield* verified.left

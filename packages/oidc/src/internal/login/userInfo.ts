@@ -106,7 +106,10 @@ export const make = (services: {
       const { body, isSigned } = yield* ask(client, userInfoEndpoint, token)
       const claims = isSigned
         ? (yield* Effect.catchTag(
-          verifier.verify(client.login, Redacted.make(body.trim()), { algorithms: client.idTokenAlgorithms }),
+          verifier.verify(client.login, Redacted.make(body.trim()), {
+            algorithms: client.idTokenAlgorithms,
+            source: "server"
+          }),
           "JwtInvalid",
           ({ problem }) => Effect.fail(invalid(problem))
         )).payload
