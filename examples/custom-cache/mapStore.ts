@@ -4,7 +4,7 @@
  * one statement.
  */
 import { TokenStore } from "@effect-oauth/core"
-import { Clock, Duration, Effect, Layer, Option, PubSub, Stream } from "effect"
+import { Clock, Duration, Effect, Layer, Option, PubSub, type Scope, Stream } from "effect"
 import { randomUUID } from "node:crypto"
 
 interface Entry {
@@ -15,7 +15,7 @@ interface Entry {
   readonly until: number
 }
 
-export const make: Effect.Effect<TokenStore.TokenStore["Type"]> = Effect.gen(function*() {
+export const make: Effect.Effect<TokenStore.TokenStore["Type"], never, Scope.Scope> = Effect.gen(function*() {
   const entries = new Map<string, Entry>()
   const locks = new Map<string, { readonly holder: string; readonly until: number }>()
   const events = yield* PubSub.sliding<TokenStore.TokenStoreEvent>(1000)
@@ -31,7 +31,7 @@ export const make: Effect.Effect<TokenStore.TokenStore["Type"]> = Effect.gen(fun
       return work(entry, now)
     })
 
-  return TokenStore.make({
+  return yield* TokenStore.make({
     get: (key) => step((entry) => Option.fromNullable(entry(key))),
 
     set: (key, value, { fence, ifVersion, tags = [], timeToLive }) =>
@@ -84,4 +84,4 @@ export const make: Effect.Effect<TokenStore.TokenStore["Type"]> = Effect.gen(fun
   })
 })
 
-export const layer: Layer.Layer<TokenStore.TokenStore> = Layer.effect(TokenStore.TokenStore, make)
+export const layer: Layer.Layer<TokenStore.TokenStore> = Layer.scoped(TokenStore.TokenStore, make)

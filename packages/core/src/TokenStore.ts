@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as KeyValueDriver from "./internal/store/keyValueDriver.ts"
 import * as Lease from "./internal/store/lease.ts"
@@ -157,12 +158,17 @@ export interface Driver extends Pick<TokenStore["Type"], "get" | "remove" | "rem
 }
 
 /**
- * A store over a driver.
+ * A store over a driver. A lock or an unlock that the driver fails, or that is interrupted, may have been carried out: the
+ * lock is given back in the background, with pauses of up to 1 second, until the driver confirms it or its lease has ended.
+ * The end of the scope ends that, after the attempts that have begun (1 second at most).
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (driver: Driver): TokenStore["Type"] => ({
+export const make = (driver: Driver): Effect.Effect<TokenStore["Type"], never, Scope.Scope> =>
+  Effect.map(Lease.make(driver), (withLock) => over(driver, withLock))
+
+const over = (driver: Driver, withLock: TokenStore["Type"]["withLock"]): TokenStore["Type"] => ({
   get: driver.get,
   set: (key, value, options) =>
     Effect.suspend(() => {
@@ -173,7 +179,7 @@ export const make = (driver: Driver): TokenStore["Type"] => ({
     }),
   remove: driver.remove,
   removeByTag: driver.removeByTag,
-  withLock: Lease.withLock(driver),
+  withLock,
   events: driver.events
 })
 
@@ -184,7 +190,11 @@ export const make = (driver: Driver): TokenStore["Type"] => ({
  * @since 0.1.0
  * @category constructors
  */
-export const makeMemory: Effect.Effect<TokenStore["Type"]> = Effect.map(MemoryDriver.make, make)
+export const makeMemory: Effect.Effect<TokenStore["Type"]> = Effect.flatMap(
+  Effect.zip(MemoryDriver.make, Scope.make()),
+  // Nothing stays in this scope: memory confirms every unlock at once.
+  ([driver, scope]) => Scope.extend(make(driver), scope)
+)
 
 /**
  * @since 0.1.0
@@ -200,7 +210,7 @@ export const layerMemory: Layer.Layer<TokenStore> = Layer.effect(TokenStore, mak
  * @since 0.1.0
  * @category layers
  */
-export const layerKeyValueStore: Layer.Layer<TokenStore, never, KeyValueStore.KeyValueStore> = Layer.effect(
+export const layerKeyValueStore: Layer.Layer<TokenStore, never, KeyValueStore.KeyValueStore> = Layer.scoped(
   TokenStore,
-  Effect.flatMap(KeyValueStore.KeyValueStore, (store) => Effect.map(KeyValueDriver.make(store), make))
+  Effect.flatMap(KeyValueStore.KeyValueStore, (store) => Effect.flatMap(KeyValueDriver.make(store), make))
 )

@@ -1,8 +1,8 @@
-import { TokenStore } from "@effect-oauth/core"
+import { OAuthError, TokenStore } from "@effect-oauth/core"
 import * as TokenStoreContract from "@effect-oauth/core/testing/TokenStoreContract"
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Option, Stream, TestClock } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Scope, Stream, TestClock } from "effect"
 import * as MemoryDriver from "../src/internal/store/memoryDriver.ts"
 
 const Store = TokenStore.TokenStore
@@ -62,10 +62,10 @@ describe("TokenStore", () => {
       }).pipe(Effect.provide(KeyValueStore.layerMemory)))
   })
 
-  it.effect("tells a holder that the lease is over, also when the store does not answer", () =>
+  it.scoped("tells a holder that the lease is over, also when the store does not answer", () =>
     Effect.gen(function*() {
       const driver = yield* MemoryDriver.make
-      const store = TokenStore.make({ ...driver, extend: () => Effect.never })
+      const store = yield* TokenStore.make({ ...driver, extend: () => Effect.never })
       const holder = yield* Effect.fork(store.withLock("a", { lease: "15 seconds" }, ({ lost }) => lost))
       yield* TestClock.adjust("14 seconds")
       assert.isTrue(Option.isNone(yield* Fiber.poll(holder)))
@@ -73,20 +73,149 @@ describe("TokenStore", () => {
       assert.isTrue(Option.isSome(yield* Fiber.poll(holder)))
     }))
 
-  it.effect("gives back a lock whose holder did not wait for the answer", () =>
-    Effect.gen(function*() {
+  describe("gives back a lock in the background when", () => {
+    const failed = new OAuthError.TokenStoreError({ store: "test", operation: "any", problem: "no answer in time" })
+
+    /** A driver that does what it is asked, and then its answer is lost in one of three ways. */
+    const answers = {
+      fails: Effect.fail(failed),
+      dies: Effect.die("a defect"),
+      hangs: Effect.never
+    }
+
+    /** Counts the attempts to unlock; `broken` decides what becomes of lock and unlock after the driver has been asked. */
+    const scripted = Effect.gen(function*() {
       const driver = yield* MemoryDriver.make
-      const mute = TokenStore.make({
+      let unlocks = 0
+      const broken: { lock: Effect.Effect<void, OAuthError.TokenStoreError>; unlock: typeof broken.lock } = {
+        lock: Effect.void,
+        unlock: Effect.void
+      }
+      const store = yield* TokenStore.make({
         ...driver,
-        lock: (...args) => Effect.zipRight(driver.lock(...args), Effect.never)
+        lock: (...args) => Effect.zipLeft(driver.lock(...args), Effect.suspend(() => broken.lock)),
+        unlock: (...args) =>
+          Effect.suspend(() => {
+            unlocks++
+            return Effect.zipRight(broken.unlock, driver.unlock(...args))
+          })
       })
-      const call = yield* Effect.fork(Effect.timeoutOption(mute.withLock("a", {}, () => Effect.void), "1 seconds"))
-      yield* TestClock.adjust("1 seconds")
-      yield* Fiber.join(call)
-      yield* Effect.yieldNow()
-      const next = yield* TokenStore.make(driver).withLock("a", { wait: 0 }, () => Effect.succeed("free"))
-      assert.deepStrictEqual(next, Option.some("free"))
-    }))
+      const other = yield* TokenStore.make(driver)
+      const isFree = Effect.map(other.withLock("a", { wait: 0 }, () => Effect.void), Option.isSome)
+      return { broken, isFree, store, unlocks: () => unlocks }
+    })
+
+    for (const [how, answer] of Object.entries(answers)) {
+      it.scoped(`the answer to a lock ${how}`, () =>
+        Effect.gen(function*() {
+          const { broken, isFree, store } = yield* scripted
+          broken.lock = answer
+          broken.unlock = Effect.fail(failed)
+          const call = yield* Effect.fork(Effect.timeoutOption(store.withLock("a", {}, () => Effect.void), "1 seconds"))
+          yield* TestClock.adjust("1 seconds")
+          yield* Fiber.await(call)
+          yield* TestClock.adjust("3 seconds")
+          assert.isFalse(yield* isFree, "the store has not taken the unlock yet")
+          broken.unlock = Effect.void
+          yield* TestClock.adjust("2 seconds")
+          assert.isTrue(yield* isFree)
+        }))
+
+      it.scoped(`the answer to an unlock ${how}`, () =>
+        Effect.gen(function*() {
+          const { broken, isFree, store } = yield* scripted
+          broken.unlock = answer
+          const call = yield* Effect.fork(store.withLock("a", {}, () => Effect.succeed("done")))
+          yield* TestClock.adjust("1 seconds")
+          assert.deepStrictEqual(yield* Fiber.join(call), Option.some("done"))
+          yield* TestClock.adjust("3 seconds")
+          assert.isFalse(yield* isFree, "the store has not taken the unlock yet")
+          broken.unlock = Effect.void
+          yield* TestClock.adjust("3 seconds")
+          assert.isTrue(yield* isFree)
+        }))
+    }
+
+    it.scoped("its caller did not wait for the answer", () =>
+      Effect.gen(function*() {
+        const { broken, isFree, store } = yield* scripted
+        broken.lock = Effect.never
+        const call = yield* Effect.fork(store.withLock("a", {}, () => Effect.void))
+        yield* Effect.yieldNow()
+        yield* Fiber.interrupt(call)
+        yield* TestClock.adjust("1 millis")
+        assert.isTrue(yield* isFree)
+      }))
+
+    it.scoped("its caller is interrupted while the store is asked to", () =>
+      Effect.gen(function*() {
+        const { broken, isFree, store } = yield* scripted
+        broken.unlock = Effect.sleep("300 millis")
+        const call = yield* Effect.fork(store.withLock("a", {}, () => Effect.void))
+        yield* Effect.yieldNow()
+        const interrupting = yield* Effect.fork(Fiber.interrupt(call))
+        yield* TestClock.adjust("300 millis")
+        yield* Fiber.join(interrupting)
+        assert.isTrue(yield* isFree)
+      }))
+
+    it.scoped("the store stays away: no longer than the lease, with pauses", () =>
+      Effect.gen(function*() {
+        const { broken, store, unlocks } = yield* scripted
+        broken.unlock = Effect.fail(failed)
+        yield* store.withLock("a", { lease: "15 seconds" }, () => Effect.void)
+        yield* TestClock.adjust("16 seconds")
+        const attempts = unlocks()
+        assert.isTrue(attempts >= 10 && attempts <= 30, `${attempts} attempts`)
+        yield* TestClock.adjust("1 minutes")
+        assert.strictEqual(unlocks(), attempts)
+      }))
+
+    it.effect("the scope ends: a pause ends with it, and no attempt follows", () =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const { broken, store, unlocks } = yield* Scope.extend(scripted, scope)
+        broken.unlock = Effect.fail(failed)
+        yield* store.withLock("a", {}, () => Effect.void)
+        yield* Effect.yieldNow()
+        yield* Scope.close(scope, Exit.void)
+        const attempts = unlocks()
+        yield* TestClock.adjust("1 minutes")
+        assert.strictEqual(unlocks(), attempts)
+      }))
+
+    it.effect("the scope ends: an attempt that has begun is finished", () =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const { broken, isFree, store } = yield* Scope.extend(scripted, scope)
+        broken.lock = Effect.never
+        broken.unlock = Effect.sleep("300 millis")
+        const call = yield* Effect.fork(store.withLock("a", {}, () => Effect.void))
+        yield* Effect.yieldNow()
+        yield* Fiber.interrupt(call)
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        yield* TestClock.adjust("300 millis")
+        yield* Fiber.join(closing)
+        assert.isTrue(yield* isFree)
+      }))
+
+    it.effect("the scope ends while nothing answers: many of them do not add up", () =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const { broken, store } = yield* Scope.extend(scripted, scope)
+        broken.lock = Effect.fail(failed)
+        broken.unlock = Effect.never
+        yield* Effect.forEach(
+          Array.from({ length: 50 }, (_, index) => `${index}`),
+          (key) => Effect.ignore(store.withLock(key, {}, () => Effect.void)),
+          { discard: true }
+        )
+        yield* Effect.yieldNow()
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        yield* TestClock.adjust("1 seconds")
+        assert.isTrue(Option.isSome(yield* Fiber.poll(closing)))
+      }))
+  })
 
   // A suite that lets a bad store pass is worth nothing: each of these stores has one fault.
   describe.concurrent("the contract finds a store that", () => {
@@ -126,14 +255,12 @@ describe("TokenStore", () => {
         Effect.forEach(
           TokenStoreContract.cases,
           ({ run }) =>
-            Effect.flatMap(MemoryDriver.make, (driver) =>
-              run(Effect.succeed(TokenStore.make({ ...driver, ...make(driver) })))),
+            Effect.flatMap(MemoryDriver.make, (driver) => run(TokenStore.make({ ...driver, ...make(driver) }))),
           { concurrency: "unbounded" }
         ).pipe(
+          Effect.scoped,
           Effect.flip,
-          Effect.map((error) =>
-            assert.strictEqual(error._tag, "ContractViolation")
-          )
+          Effect.map((error) => assert.strictEqual(error._tag, "ContractViolation"))
         ))
     }
   })

@@ -143,7 +143,7 @@ export const make = (
 export const layer = (
   options: Options = {}
 ): Layer.Layer<TokenStore.TokenStore, TokenStoreError, PgClient.PgClient> =>
-  Layer.scoped(TokenStore.TokenStore, Effect.map(make(options), TokenStore.make))
+  Layer.scoped(TokenStore.TokenStore, Effect.flatMap(make(options), TokenStore.make))
 
 /**
  * The same, its options by configuration.
@@ -156,5 +156,5 @@ export const layerConfig = (
 ): Layer.Layer<TokenStore.TokenStore, TokenStoreError | ConfigError.ConfigError, PgClient.PgClient> =>
   Layer.scoped(
     TokenStore.TokenStore,
-    Effect.map(Effect.flatMap(Config.unwrap(config), make), TokenStore.make)
+    Effect.flatMap(Effect.flatMap(Config.unwrap(config), make), TokenStore.make)
   )

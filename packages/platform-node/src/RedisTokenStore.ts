@@ -119,7 +119,7 @@ const over = (
       Effect.ignore(connection.ready),
       Events.subscribe({ channel, connect: () => duplicate(client, limits), hub, limits })
     ], { concurrency: "unbounded" }).pipe(Effect.timeoutOption(limits.connectTimeout))
-    return TokenStore.make(Driver.make(connection, { channel, events: hub.events, prefix }))
+    return yield* TokenStore.make(Driver.make(connection, { channel, events: hub.events, prefix }))
   })
 
 /**

@@ -1,14 +1,18 @@
 /**
- * Waiting for a lock, and keeping its lease while the work under it is done.
+ * Waiting for a lock, keeping its lease while the work under it is done, and giving it back.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Scope from "effect/Scope"
 import type { TokenStoreError } from "../../OAuthError.ts"
-import type { Driver, Lock, LockOptions } from "../../TokenStore.ts"
+import type { Driver, Lock, LockOptions, TokenStore } from "../../TokenStore.ts"
 
 type Locks = Pick<Driver, "lock" | "extend" | "unlock">
 
@@ -56,8 +60,46 @@ const keep = (locks: Locks, key: string, holder: string, lease: Duration.Duratio
     }
   })
 
-/** @internal */
-export const withLock = (locks: Locks) =>
+/** How long one attempt to give a lock back may take. */
+const unlockTimeout = Duration.seconds(1)
+
+/** Whether the store has confirmed it. Not for interruptible callers: they would leave it behind. */
+const unlock = (locks: Locks, key: string, holder: string): Effect.Effect<boolean> =>
+  Effect.suspend(() => locks.unlock(key, holder)).pipe(
+    Effect.as(true),
+    Effect.catchAllCause(() => Effect.succeed(false)),
+    Effect.interruptible,
+    Effect.timeoutTo({ duration: unlockTimeout, onSuccess: (confirmed) => confirmed, onTimeout: () => false }),
+    // The interruption of a fiber reaches its children also where it is uninterruptible itself.
+    Effect.forkDaemon,
+    Effect.flatMap(Fiber.join)
+  )
+
+/**
+ * Repeats the attempt until the store confirms it or the lease has ended in any case. An interruption ends the pauses: an
+ * attempt that has begun is finished, so that a program that stops still gives back what it can.
+ */
+const unlockInBackground = (locks: Locks, key: string, holder: string, lease: Duration.Duration): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(lease)
+    for (let pause = 100;; pause = Math.min(pause * 2, 1000)) {
+      if (yield* unlock(locks, key, holder)) return
+      const left = end - (yield* Clock.currentTimeMillis)
+      if (left <= 0) return
+      const jitter = yield* Random.nextRange(0.75, 1.25)
+      yield* Effect.interruptible(Effect.sleep(Duration.millis(Math.min(pause * jitter, left))))
+    }
+  }).pipe(Effect.uninterruptible)
+
+/** @internal The end of the scope ends what still goes on in the background. */
+export const make = (locks: Locks): Effect.Effect<TokenStore["Type"]["withLock"], never, Scope.Scope> =>
+  Effect.gen(function*() {
+    // Each of them may be within an attempt when the scope ends.
+    const background = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
+    return withLock(locks, background)
+  })
+
+const withLock = (locks: Locks, background: Scope.Scope) =>
 <A, E, R>(
   key: string,
   options: LockOptions,
@@ -67,19 +109,20 @@ export const withLock = (locks: Locks) =>
     const lease = Duration.decode(options.lease ?? "15 seconds")
     const wait = Duration.decode(options.wait ?? "5 seconds")
     const holder = yield* makeHolder
-    // A store that does not answer must not hold up what has been done; the lease ends by itself.
-    const release = locks.unlock(key, holder).pipe(
-      Effect.ignore,
-      Effect.interruptible,
-      Effect.timeoutOption("1 second")
+    const unlockLater = Effect.forkIn(unlockInBackground(locks, key, holder, lease), background)
+    // The result of the work does not wait for a store that does not answer.
+    const release = Effect.flatMap(
+      unlock(locks, key, holder),
+      (confirmed) => confirmed ? Effect.void : unlockLater
     )
     return yield* Effect.acquireUseRelease(
-      // Who no longer waits for the store's answer may have been given the lock by it.
-      Effect.onInterrupt(Effect.interruptible(acquire(locks, key, holder, lease, wait)), () =>
-        Effect.forkDaemon(release)),
+      Effect.onExit(
+        Effect.interruptible(acquire(locks, key, holder, lease, wait)),
+        // The store may have granted a lock whose answer did not arrive here.
+        (exit) => Exit.isSuccess(exit) ? Effect.void : unlockLater
+      ),
       Option.match({
-        onNone: () =>
-          Effect.succeedNone,
+        onNone: () => Effect.succeedNone,
         onSome: (fence) =>
           Effect.scoped(Effect.gen(function*() {
             const lost = yield* Deferred.make<void>()

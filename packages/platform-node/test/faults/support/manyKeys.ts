@@ -22,7 +22,7 @@ const forgetful = TokenStore.make({
 })
 
 const store = url === undefined
-  ? Layer.succeed(TokenStore.TokenStore, forgetful)
+  ? Layer.scoped(TokenStore.TokenStore, forgetful)
   : RedisTokenStore.layer({ url, prefix: "many-keys:" })
 
 const requestOf = (number: number): TokenCache.TokenCacheRequest => ({
