@@ -110,7 +110,10 @@ export class TokenStore extends Context.Tag("@effect-oauth/core/TokenStore")<Tok
     key: string,
     options?: { readonly ifVersion?: string | undefined }
   ) => Effect.Effect<boolean, TokenStoreError>
-  /** Removes every entry with this tag that was written before; one that is written meanwhile may stay. */
+  /**
+   * Removes every entry with this tag. An entry that is written again meanwhile, over a version (`ifVersion`) from before the
+   * call, does not survive it: it is removed, or the write is refused. An entry that is new may stay.
+   */
   readonly removeByTag: (tag: string) => Effect.Effect<void, TokenStoreError>
   /**
    * Runs `use` while this process has the lock: at most one process has the lock of a key, as long as the holder keeps its

@@ -220,7 +220,7 @@ describe("TokenStore", () => {
   // A suite that lets a bad store pass is worth nothing: each of these stores has one fault.
   describe.concurrent("the contract finds a store that", () => {
     const yielding = Effect.yieldNow()
-    type Faulty = (driver: TokenStore.Driver) => Partial<TokenStore.Driver>
+    type Faulty = (driver: MemoryDriver.MemoryDriver) => Partial<TokenStore.Driver>
     const faults: ReadonlyArray<readonly [fault: string, make: Faulty]> = [
       ["reads, waits and then writes", (driver) => ({
         set: (key, value, { ifVersion, ...options }) =>
@@ -247,6 +247,27 @@ describe("TokenStore", () => {
       ["does not look at versions when it removes", (driver) => ({ remove: (key) => driver.remove(key) })],
       ["removes by tag what has another", (driver) => ({
         set: (key, value, options) => driver.set(key, value, { ...options, tags: ["all", "one", "two"] })
+      })],
+      ["removes by tag only the versions that it has read", (driver) => ({
+        removeByTag: (tag) =>
+          Effect.gen(function*() {
+            const read = yield* Effect.forEach(yield* driver.keysOf(tag), (key) =>
+              Effect.map(driver.get(key), (entry) => ({ key, version: Option.getOrThrow(entry).version })))
+            yield* Effect.sleep("5 millis")
+            const written = yield* Effect.forEach(read, ({ key, version }) =>
+              Effect.map(driver.get(key), (entry) => ({
+                key,
+                entry: Option.filter(entry, (now) =>
+                  now.version !== version)
+              })))
+            yield* driver.removeByTag(tag)
+            for (const { entry, key } of written) {
+              if (Option.isNone(entry)) {
+                continue
+              }
+              yield* driver.set(key, entry.value.value, { timeToLive: Duration.minutes(1), tags: [tag] })
+            }
+          })
       })],
       ["keeps to itself what happens", () => ({ events: Stream.never })]
     ]

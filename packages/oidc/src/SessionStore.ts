@@ -56,7 +56,7 @@ export class SessionStore extends Context.Tag("@effect-oauth/oidc/SessionStore")
     options: SetOptions
   ) => Effect.Effect<Option.Option<string>, SessionStoreError>
   readonly remove: (key: string) => Effect.Effect<void, SessionStoreError>
-  /** Every session of the group that was written before. */
+  /** Removes every session of the group, also those that are written again meanwhile, over a version from before the call. */
   readonly removeGroup: (group: string) => Effect.Effect<void, SessionStoreError>
   readonly events: Stream.Stream<SessionStoreEvent>
 }>() {}

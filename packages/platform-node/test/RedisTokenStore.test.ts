@@ -7,6 +7,7 @@ import {
   Config,
   ConfigProvider,
   Context,
+  Duration,
   Effect,
   Fiber,
   Layer,
@@ -22,7 +23,10 @@ import { execFileSync } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
+import * as RedisConnection from "../src/internal/redis/redisConnection.ts"
+import * as RedisDriver from "../src/internal/redis/redisDriver.ts"
 import * as RedisEvents from "../src/internal/redis/redisEvents.ts"
+import * as RedisScripts from "../src/internal/redis/redisScripts.ts"
 import { printed } from "./support/printed.ts"
 import * as RedisServer from "./support/redis.ts"
 
@@ -247,6 +251,98 @@ describe.skipIf(!RedisServer.available)("RedisTokenStore", () => {
             yield* store.removeByTag("t")
             assert.strictEqual(yield* valueOf(store, "a"), undefined)
           }
+        }))
+
+      /** A store whose removals by tag stop after each answer of Redis, for `between`, given how many there were. */
+      const stopping = (prefix: string, between: (answers: number) => Effect.Effect<unknown, any>) =>
+        Effect.gen(function*() {
+          const duration = Duration.seconds(5)
+          const connection = yield* RedisConnection.make(yield* client(), {
+            limits: { commandTimeout: duration, connectTimeout: duration },
+            own: true
+          })
+          let answers = 0
+          return RedisDriver.make({
+            ...connection,
+            eval: (operation, script, ...args) =>
+              Effect.tap(
+                connection.eval(operation, script, ...args),
+                () => script === RedisScripts.members ? Effect.orDie(between(++answers)) : Effect.void
+              )
+          }, { channel: `${prefix}events`, events: Stream.never, prefix })
+        })
+
+      const written = (store: Store, keys: ReadonlyArray<string>, timeToLive: Duration.DurationInput) =>
+        Effect.forEach(
+          keys,
+          (key) =>
+            Effect.flatMap(store.get(key), (before) =>
+              store.set(key, "1", {
+                timeToLive,
+                tags: ["t"],
+                ifVersion: Option.getOrNull(before)?.version ?? null
+              })),
+          { concurrency: 100, discard: true }
+        )
+
+      const left = (store: Store, keys: ReadonlyArray<string>) =>
+        Effect.filter(keys, (key) => Effect.map(store.get(key), Option.isSome), { concurrency: 100 })
+
+      const many = Array.from({ length: 450 }, (_, index) => `k${index}`)
+
+      it.scoped("are written again while they are removed by tag: they go", () =>
+        Effect.gen(function*() {
+          const prefix = `${randomUUID()}:`
+          const store = yield* open({ prefix })
+          // Without the first condition the entry is another one, which may stay.
+          const removing = yield* stopping(prefix, () =>
+            Effect.zipRight(written(store, ["a", "b"], "1 minutes"), store.set("b", "without", minute)))
+          yield* written(store, ["a", "b"], "1 minutes")
+          yield* removing.removeByTag("t")
+          assert.deepStrictEqual(yield* left(store, ["a", "b"]), ["b"])
+        }))
+
+      it.scoped("are written again, for less time, behind what a removal has read already: they go", () =>
+        Effect.gen(function*() {
+          const prefix = `${randomUUID()}:`
+          const store = yield* open({ prefix })
+          const steps: Array<number> = []
+          const removing = yield* stopping(prefix, (answers) =>
+            Effect.suspend(() => {
+              steps.push(answers)
+              return Effect.flatMap(left(store, many), (keys) => written(store, keys, "1 minutes"))
+            }))
+          yield* written(store, many, "1 hours")
+          yield* removing.removeByTag("t")
+          assert.isAtLeast(steps.length, 3)
+          assert.deepStrictEqual(yield* left(store, many), [])
+        }))
+
+      it.scoped("are written again while a removal is held up for long: it begins anew", () =>
+        Effect.gen(function*() {
+          const prefix = `${randomUUID()}:`
+          const store = yield* open({ prefix })
+          const removing = yield* stopping(prefix, (answers) =>
+            answers !== 1 ? Effect.void : Effect.gen(function*() {
+              // As if the mark had ended, another one had come, and gone, meanwhile.
+              yield* admin((redis) => redis.del(`${prefix}{t}:removal`))
+              yield* Effect.flatMap(left(store, many), (keys) => written(store, keys, "1 minutes"))
+              yield* store.removeByTag("none")
+            }))
+          yield* written(store, many, "1 hours")
+          yield* removing.removeByTag("t")
+          assert.deepStrictEqual(yield* left(store, many), [])
+        }))
+
+      it.scoped("are written under a tag that was removed: the next removal knows them", () =>
+        Effect.gen(function*() {
+          const prefix = `${randomUUID()}:`
+          const store = yield* open({ prefix })
+          const removing = yield* stopping(prefix, () => store.set("new", "1", { ...minute, tags: ["t"] }))
+          yield* written(store, ["a"], "1 minutes")
+          yield* removing.removeByTag("t")
+          yield* store.removeByTag("t")
+          assert.deepStrictEqual(yield* left(store, ["a", "new"]), [])
         }))
 
       it.scoped("are garbage: as if there were none", () =>

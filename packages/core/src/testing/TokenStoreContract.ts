@@ -238,6 +238,41 @@ export const cases: ReadonlyArray<Case> = [
       yield* expectEqual("an entry written after", valueOf(yield* other.get("a")), "2")
     })),
 
+  two(
+    "removes by tag also what is written again meanwhile, over what was read before",
+    (store, other) =>
+      Effect.gen(function*() {
+        const keys = Array.from({ length: 80 }, (_, index) => `k${index}`)
+        for (let round = 0; round < 3; round++) {
+          const options = { ...minute, tags: [`round ${round}`] }
+          const first = yield* Effect.forEach(keys, (key) => Effect.flatMap(store.set(key, "0", options), versionOf), {
+            concurrency: 20
+          })
+          const begun = yield* Ref.make(0)
+          const removed = yield* Ref.make(false)
+          /** Writes over its own last version until that is refused; once more after the removal, if it comes to that. */
+          const rewrite = (key: string, index: number) =>
+            Effect.gen(function*() {
+              let version = Option.fromNullable(first[index])
+              for (let last = false; Option.isSome(version) && !last;) {
+                last = yield* Ref.get(removed)
+                const through = index % 2 === 0 ? store : other
+                version = yield* through.set(key, "1", { ...options, ifVersion: version.value })
+                yield* Ref.update(begun, (writes) => writes + 1)
+                yield* Effect.sleep("1 millis")
+              }
+            })
+          const writers = yield* Effect.fork(Effect.forEach(keys, rewrite, { concurrency: "unbounded", discard: true }))
+          yield* Effect.repeat(Effect.sleep("1 millis"), { until: () => Effect.map(Ref.get(begun), (n) => n > 100) })
+          yield* other.removeByTag(options.tags[0]!)
+          yield* Ref.set(removed, true)
+          yield* Fiber.join(writers)
+          const left = yield* Effect.filter(keys, (key) => Effect.map(store.get(key), Option.isSome))
+          yield* expectEqual("the entries that are left", JSON.stringify(left), "[]")
+        }
+      })
+  ),
+
   two("gives a lock to one at a time, with a higher fence each time", (store, other) =>
     Effect.gen(function*() {
       const inside = yield* Ref.make(0)

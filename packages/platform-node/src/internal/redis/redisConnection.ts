@@ -88,7 +88,7 @@ export interface Connection {
     ...args: ReadonlyArray<string>
   ) => Effect.Effect<unknown, TokenStoreError>
   /** Sends it if that is possible now, and does not look at what becomes of it. */
-  readonly post: (send: () => Promise<unknown>) => Effect.Effect<void>
+  readonly post: (script: Script, ...args: ReadonlyArray<string>) => Effect.Effect<void>
   /** Waits for the attempt that is under way; fails with the problem while attempts fail. */
   readonly ready: Effect.Effect<void, string>
 }
@@ -192,6 +192,7 @@ export const make = (
       ready,
       run,
       eval: (operation, script, ...args) => run(operation, () => evaluate(client, script, args)),
-      post: (send) => Effect.sync(() => client.status === "ready" ? void send().catch(ignore) : undefined)
+      post: (script, ...args) =>
+        Effect.sync(() => client.status === "ready" ? void evaluate(client, script, args).catch(ignore) : undefined)
     }
   })

@@ -1,6 +1,7 @@
 /**
  * A token store in Redis. Under `{key}` there are the entry (a hash of value, version, fence and tags), its lock and the last
- * fence; under `{tag}` a sorted set of what has this tag, by the time at which it ends. Each of them has a time to live.
+ * fence; under `{tag}` a sorted set of what has this tag, by the time at which it ends, and the mark of a removal that runs.
+ * Each of them has a time to live.
  */
 import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
 import type { Driver } from "@effect-oauth/core/TokenStore"
@@ -35,7 +36,7 @@ const keysOf = (prefix: string) => {
   const before = escape(prefix)
   // An empty hash tag is none: the keys of the empty key would be on many nodes.
   const at = (kind: string) => (key: string): string => `${before}{${escape(key) || "%"}}:${kind}`
-  return { entry: at("entry"), lock: at("lock"), fence: at("fence"), tag: at("tag") }
+  return { entry: at("entry"), lock: at("lock"), fence: at("fence"), tag: at("tag"), mark: at("removal") }
 }
 
 const isText = (value: unknown): value is string => typeof value === "string"
@@ -79,40 +80,34 @@ export const make = (
   const conditionOf = (ifVersion: string | null | undefined): readonly [kind: string, version: string] =>
     ifVersion === undefined ? ["any", ""] : ifVersion === null ? ["absent", ""] : ["same", ifVersion]
 
-  /** A version that is gone does not come back, so nobody misses it in the sets of its tags; if this fails, it ends there. */
+  /** A version that is gone does not come back, so that its members may leave; if this fails, they end there. */
   const forget = (tags: ReadonlyArray<string>, key: string, version: string): Effect.Effect<void> =>
-    Effect.forEach(tags, (tag) => connection.post(() => client.zrem(keys.tag(tag), version + key)), { discard: true })
-
-  /** `told`: whether others hear of it one by one. */
-  const remove = (operation: string, key: string, ifVersion: string | undefined, told: boolean) =>
-    connection.eval(
-      operation,
-      Scripts.remove,
-      keys.entry(key),
-      ...conditionOf(ifVersion),
-      told ? channel : "",
-      Events.encode({ _tag: "Removed", key })
-    ).pipe(
-      Effect.map(readBefore),
-      Effect.tap(Option.match({
-        onNone: () => Effect.void,
-        onSome: ({ tags, version }) => forget(tags, key, version)
-      })),
-      Effect.map(Option.isSome)
+    Effect.forEach(
+      tags,
+      (tag) => connection.post(Scripts.forget, keys.tag(tag), keys.mark(tag), version + key),
+      { discard: true }
     )
 
-  /** Each member names the version too: of an entry that was written again, with other tags maybe, it is not the one. */
-  const removeMember = (member: string) =>
-    remove("removeByTag", member.slice(versionLength), member.slice(0, versionLength), false)
-
-  const nextMembers = (tag: string, cursor: string) =>
-    connection.run(
+  /**
+   * Each member names the version too: of an entry that was written again without the tag, it is not the one. A member whose
+   * version is not there stays, since it may be about to be written.
+   */
+  const removeMember = (tag: string) => (member: string) => {
+    const key = member.slice(versionLength)
+    const removed = connection.eval(
       "removeByTag",
-      () =>
-        client.zscan(keys.tag(tag), cursor, "COUNT", 200).catch((error): [string, Array<string>] => {
-          if (isWrongType(error)) return ["0", []]
-          throw error
-        })
+      Scripts.removeTagged,
+      keys.entry(key),
+      member.slice(0, versionLength),
+      tag
+    )
+    return Effect.map(Effect.map(removed, readBefore), Option.map(({ tags, version }) => ({ key, tags, version })))
+  }
+
+  const nextMembers = (tag: string, from: string, mark: string) =>
+    Effect.map(
+      connection.eval("removeByTag", Scripts.members, keys.tag(tag), keys.mark(tag), from, mark, makeVersion()),
+      (reply) => reply as readonly [mark: string, next: string, members: ReadonlyArray<string>]
     )
 
   return {
@@ -164,18 +159,38 @@ export const make = (
         return Option.none()
       }),
 
-    remove: (key, options) => remove("remove", key, options?.ifVersion, true),
+    remove: (key, options) =>
+      connection.eval(
+        "remove",
+        Scripts.remove,
+        keys.entry(key),
+        ...conditionOf(options?.ifVersion),
+        channel,
+        Events.encode({ _tag: "Removed", key })
+      ).pipe(
+        Effect.map(readBefore),
+        Effect.tap(Option.match({
+          onNone: () => Effect.void,
+          onSome: ({ tags, version }) => forget(tags, key, version)
+        })),
+        Effect.map(Option.isSome)
+      ),
 
     removeByTag: (tag) =>
       Effect.gen(function*() {
-        let cursor = "0"
+        let from = "-inf"
+        let mark = ""
         do {
-          const [next, found] = yield* nextMembers(tag, cursor)
-          // Members and their scores take turns.
-          const members = found.filter((_, index) => index % 2 === 0)
-          yield* Effect.forEach(members, removeMember, { concurrency: "unbounded", discard: true })
-          cursor = next
-        } while (cursor !== "0")
+          const step = yield* nextMembers(tag, from, mark)
+          const removed = yield* Effect.forEach(step[2], removeMember(tag), { concurrency: "unbounded" })
+          for (const { key, tags, version } of removed.flatMap(Option.toArray)) {
+            // Whoever removes by this tag at the same time need not find what is removed already.
+            yield* connection.post(Scripts.drop, keys.tag(tag), version + key)
+            yield* forget(tags.filter((other) => other !== tag), key, version)
+          }
+          mark = step[0]
+          from = step[1]
+        } while (from !== "")
         yield* connection.run("removeByTag", () => client.publish(channel, Events.encode({ _tag: "TagRemoved", tag })))
       }),
 

@@ -19,10 +19,8 @@ const script = (keys: number, lua: string): Script => ({
 // An error of a script does not undo what it has written. So what may be refused for want of memory is the first write,
 // and a message that may not be published is an error that the caller gets to see.
 const publish = (channel: number, message: number): string => `
-if ARGV[${channel}] ~= '' then
-  local told = redis.pcall('PUBLISH', ARGV[${channel}], ARGV[${message}])
-  if type(told) == 'table' and told.err then return told end
-end`
+local told = redis.pcall('PUBLISH', ARGV[${channel}], ARGV[${message}])
+if type(told) == 'table' and told.err then return told end`
 
 /**
  * @internal KEYS: entry. ARGV: `any`, `absent` or `same`; version; fence or empty; value; new version; tags; milliseconds;
@@ -48,8 +46,8 @@ return { version or '', version and old[4] or '' }
 )
 
 /**
- * @internal KEYS: entry. ARGV: `any` or `same`; version; channel, empty to tell nobody; message. Nothing if it was not there,
- * else its version and tags.
+ * @internal KEYS: entry. ARGV: `any` or `same`; version; channel; message. Nothing if it was not there, else its version and
+ * tags.
  */
 export const remove = script(
   1,
@@ -83,6 +81,76 @@ if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
 local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', tonumber(last[2])))
 return 1
+`
+)
+
+/**
+ * @internal KEYS: sorted set of a tag, mark of a removal. ARGV: member. While a removal runs, every member stays: one of an
+ * entry that is written again would leave before the removal has come to it, and the new one could be behind it already.
+ */
+export const forget = script(
+  2,
+  `
+if redis.pcall('GET', KEYS[2]) then return 0 end
+return redis.call('ZREM', KEYS[1], ARGV[1])
+`
+)
+
+/** @internal KEYS: sorted set of a tag. ARGV: member of an entry that a removal has removed. */
+export const drop = script(1, "return redis.call('ZREM', KEYS[1], ARGV[1])")
+
+/** How many members one step of a removal reads; those that end in the same millisecond as the last of them come on top. */
+const stepSize = 200
+
+/** Longer than one step of a removal takes. */
+const markMillis = 10_000
+
+/**
+ * @internal KEYS: sorted set of a tag, mark of a removal. ARGV: where to go on, mark as of the step before, a new mark. The
+ * mark, where to go on (empty at the end), and members. In the order of their scores, which is the same on every replica. If
+ * the mark was gone meanwhile, members may have left: it begins anew.
+ */
+export const members = script(
+  2,
+  `
+local mark = redis.pcall('GET', KEYS[2])
+if type(mark) ~= 'string' then mark = ARGV[3] end
+local from = mark == ARGV[2] and ARGV[1] or '-inf'
+redis.call('SET', KEYS[2], mark, 'PX', ${markMillis})
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return { mark, '', {} } end
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], from, '+inf', 'WITHSCORES', 'LIMIT', 0, ${stepSize})
+local last = found[#found]
+local members = {}
+for i = 1, #found, 2 do
+  if found[i + 1] ~= last then table.insert(members, found[i]) end
+end
+if last then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], last, last)) do table.insert(members, member) end
+end
+return { mark, #found == ${2 * stepSize} and '(' .. last or '', members }
+`
+)
+
+/**
+ * @internal KEYS: entry. ARGV: version, tag. Removes the entry if it has this version or, written again meanwhile, this tag.
+ * Nothing if it has neither, else its version and tags.
+ */
+export const removeTagged = script(
+  1,
+  `
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return false end
+local old = redis.call('HMGET', KEYS[1], 'version', 'value', 'tags')
+if not (old[1] and old[2]) then return false end
+local has = old[1] == ARGV[1]
+if not has then
+  local read, tags = pcall(cjson.decode, old[3])
+  if read and type(tags) == 'table' then
+    for _, tag in ipairs(tags) do has = has or tag == ARGV[2] end
+  end
+end
+if not has then return false end
+redis.call('DEL', KEYS[1])
+return { old[1], old[3] or '' }
 `
 )
 
