@@ -118,7 +118,7 @@ export const makeShared = (
     const memory = make(options)
     const timeToLive = Duration.decode(options.timeToLive ?? "1 hour")
     const { quick } = StoreGuard.make(yield* OAuthLogging.make, timeout, {
-      down: "nonces are shared with no other process until it is back",
+      down: "nonces that it fails for are shared with no other process until it is back",
       up: "nonces are shared again"
     })
     const keyOf = ({ origin, role }: Server) => `nonce:${role}:${origin}`
@@ -129,14 +129,14 @@ export const makeShared = (
       unwritten.clear()
       return Effect.forEach(
         nonces,
-        ([key, nonce]) => quick("write", "set", store.set(key, nonce, { timeToLive }), Option.none()),
+        ([key, nonce]) => quick("write", "set", key, store.set(key, nonce, { timeToLive }), Option.none()),
         { discard: true }
       )
     })
     yield* Effect.forkScoped(Effect.repeat(write, Schedule.spaced(writeEvery)))
 
     const look = (server: Server) =>
-      quick("read", "get", store.get(keyOf(server)), Option.none()).pipe(
+      quick("read", "get", keyOf(server), store.get(keyOf(server)), Option.none()).pipe(
         Effect.map(Option.map(({ value }) => value)),
         Effect.tap((nonce) => Option.isSome(nonce) ? memory.set(server, nonce.value) : Effect.void)
       )

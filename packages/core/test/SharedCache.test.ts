@@ -357,7 +357,11 @@ describe("a store that is a burden", () => {
         const began = yield* Effect.fork(seconds(one.get()))
         yield* TestClock.adjust("500 millis")
         assert.isTrue(Option.isSome(yield* Fiber.poll(began)), "within the time-out of the store")
-        yield* Effect.forEach(numbers(20, (index) => index), (index) => one.get({ partition: `${index}` }))
+        const others = yield* Effect.fork(
+          Effect.forEach(numbers(20, (index) => index), (index) => one.get({ partition: `${index}` }))
+        )
+        yield* TestClock.adjust("100 millis")
+        assert.isTrue(Option.isSome(yield* Fiber.poll(others)), "two others find out soon that it is not its key")
         assert.strictEqual(server.seen.length, 21)
         assert.strictEqual(lines.filter((line) => line.includes("token store")).length, 1, lines.join("\n"))
         assert.isFalse(lines.join().includes("s3cret"))
@@ -373,16 +377,56 @@ describe("a store that is a burden", () => {
     })
   }
 
-  it.scoped("is left alone for a while", () =>
+  it.scoped("is left alone for a while as soon as three keys fail", () =>
     Effect.gen(function*() {
       const { calls, make, store } = yield* faulty
       const one = yield* start({ store, server: counting() })
       yield* make(down)
-      yield* one.get()
+      yield* Effect.forEach(numbers(3, (index) => index), (index) => one.get({ partition: `${index}` }))
       const asked = yield* calls
       yield* Effect.forEach(numbers(50, (index) => index), (index) => one.get({ partition: `${index}` }))
       assert.strictEqual(yield* calls, asked)
     }))
+
+  it.scoped("has lost one of its nodes: the other keys are shared all the same, and the log says so once", () => {
+    const { layer, lines } = logged()
+    return Effect.gen(function*() {
+      const memory = yield* TokenStore.makeMemory
+      const lost = yield* Ref.make(false)
+      const ofLost = (key: string) => /[0-3]$/.test(key)
+      const unlessLost = <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) =>
+        Effect.flatMap(Ref.get(lost), (isLost) => isLost && ofLost(key) ? Effect.never : effect)
+      const store: Store = {
+        ...memory,
+        get: (key) => unlessLost(key, memory.get(key)),
+        set: (key, ...rest) => unlessLost(key, memory.set(key, ...rest)),
+        withLock: (key, ...rest) => unlessLost(key, memory.withLock(key, ...rest))
+      }
+      const server = counting()
+      const more = TokenCacheKey.layer((_, { partition = "none" }) => partition)
+      const processes = yield* Effect.all(numbers(4, () => start({ store, server, more })))
+      const partitions = numbers(30, (index) => `${index}`)
+      yield* Ref.set(lost, true)
+      const calls = yield* Effect.fork(
+        Effect.forEach(
+          processes,
+          ({ get }) => Effect.forEach(partitions, (partition) => get({ partition }), { concurrency: 3 })
+        )
+      )
+      yield* TestClock.adjust("1 seconds").pipe(Effect.repeatN(30))
+      yield* Fiber.join(calls)
+      assert.strictEqual(
+        server.seen.length,
+        partitions.filter((key) => !ofLost(key)).length +
+          4 * partitions.filter(ofLost).length
+      )
+      assert.strictEqual(lines.length, 4, lines.join("\n"))
+      yield* Ref.set(lost, false)
+      yield* TestClock.adjust("2 minutes")
+      yield* Effect.forEach(processes, ({ get }) => get({ partition: "new 9" }))
+      assert.strictEqual(lines.filter((line) => line.includes("shared again")).length, 4, lines.join("\n"))
+    }).pipe(Effect.provide(layer))
+  })
 
   it.scoped("can be read and not be written to: the log says so once, and once that it is over", () => {
     const { layer, lines } = logged()

@@ -79,7 +79,7 @@ export const make = (
   { lease, timeout }: Options
 ): SharedTier => {
   const { broken, guarded, isFailing, quick, succeeded, tooSlow } = StoreGuard.make(log, timeout, {
-    down: "tokens are shared with no other process until it is back",
+    down: "tokens that it fails for are shared with no other process until it is back",
     up: "tokens are shared again"
   })
 
@@ -99,7 +99,7 @@ export const make = (
 
   return {
     read: (key) =>
-      Effect.flatMap(quick("read", "get", Effect.asSome(store.get(key)), Option.none()), (answer) => {
+      Effect.flatMap(quick("read", "get", key, Effect.asSome(store.get(key)), Option.none()), (answer) => {
         const stored = Option.flatten(answer)
         if (Option.isNone(stored)) {
           OAuthMetrics.count(OAuthMetrics.sharedMiss)
@@ -117,16 +117,18 @@ export const make = (
         quick(
           "write",
           "set",
+          key,
           store.set(key, value, { timeToLive, fence, ifVersion: over, tags: [everything, tagOf(clientName)] }),
           Option.none()
         )),
 
-    remove: (key) => Effect.asVoid(quick("write", "remove", store.remove(key), false)),
+    remove: (key) => Effect.asVoid(quick("write", "remove", key, store.remove(key), false)),
 
     removeAll: (clientName) =>
       quick(
         "write",
         "removeByTag",
+        `tag:${clientName ?? ""}`,
         store.removeByTag(clientName === undefined ? everything : tagOf(clientName)),
         undefined
       ),
@@ -138,7 +140,7 @@ export const make = (
         const locked = Effect.suspend(() =>
           store.withLock(key, { lease, wait: 0 }, (lock) => {
             inside = true
-            return succeeded("write").pipe(
+            return succeeded("write", key).pipe(
               Effect.zipRight(use(lock)),
               Effect.onExit((exit) => {
                 ended = true
@@ -147,11 +149,11 @@ export const make = (
             )
           })
         ).pipe(
-          Effect.tap((had) => Option.isNone(had) ? succeeded("write") : Effect.void),
+          Effect.tap((had) => Option.isNone(had) ? succeeded("write", key) : Effect.void),
           Effect.catchAllDefect((defect) => inside ? Effect.die(defect) : Effect.fail(broken("lock")))
         )
         // What has been done under the lock does not wait for a store that fails to take the lock back.
-        const unlocked = Effect.suspend(() => isFailing() ? Effect.void : Effect.sleep(timeout))
+        const unlocked = Effect.suspend(() => isFailing(key) ? Effect.void : Effect.sleep(timeout))
         // The time-out is for the store, not for what is done under its lock.
         const late = Effect.zipRight(
           Effect.sleep(timeout),
@@ -169,7 +171,7 @@ export const make = (
               () => ended ? Effect.void : inside ? Fiber.interrupt(fiber) : Fiber.interruptFork(fiber)
             ))
         )
-        return guarded<Option.Option<A>, E>("write", first, Effect.suspend(() => Effect.asSome(use(undefined))))
+        return guarded<Option.Option<A>, E>("write", key, first, Effect.suspend(() => Effect.asSome(use(undefined))))
       }),
 
     events: store.events

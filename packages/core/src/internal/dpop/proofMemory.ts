@@ -98,7 +98,7 @@ export const shared = (own: ProofMemory, store: TokenStore["Type"], log: Log, si
             const timeToLive = Duration.millis(Math.max(1, until - now))
             const first = Effect.asSome(store.set(`proof:${name}`, "1", { timeToLive, ifVersion: null }))
             return Effect.map(
-              quick("write", "set", first, Option.none()),
+              quick("write", "set", name, first, Option.none()),
               (answer): Outcome => Option.isSome(answer) && Option.isNone(answer.value) ? "known" : "new"
             )
           }
