@@ -266,7 +266,8 @@ export const makeIntrospection = (
       capacity,
       until: (answer, asked) => until(answer, asked, cacheFor ?? 0),
       isProvoked: ({ active }) => !active,
-      interrupted: () => new VerificationUnavailable({ cause: "Closed" })
+      interrupted: () => new VerificationUnavailable({ cause: "Closed" }),
+      limit: timeout ?? minute
     })
 
     const ask = (client: TokenClient.TokenClient, token: Redacted.Redacted<string>) =>

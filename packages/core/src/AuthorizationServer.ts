@@ -5,7 +5,7 @@
  */
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
@@ -233,6 +233,8 @@ export const make = (
     ) => ({
       key: `${wayOf(publisher.httpClient)} ${publisher.issuer}`,
       find,
+      // Two addresses of the metadata, and the keys.
+      limit: Duration.times(publisher.client.timeout, 3),
       interrupted: () =>
         failure(publisher, document, publisher.issuer, "the lookup was cut short, the Layer is closing", false)
     })

@@ -17,7 +17,6 @@ import type * as Tracer from "effect/Tracer"
 import { type AccessToken, isSame } from "./AccessToken.ts"
 import * as Acquisitions from "./internal/cache/acquisitions.ts"
 import * as BoundedMap from "./internal/cache/boundedMap.ts"
-import { type Flight, makeAirport } from "./internal/cache/flight.ts"
 import type { Want } from "./internal/cache/sharedAcquisition.ts"
 import * as SharedTier from "./internal/cache/sharedTier.ts"
 import * as Slot from "./internal/cache/slot.ts"
@@ -25,6 +24,7 @@ import { currentTimeMillis } from "./internal/clock.ts"
 import { type AccessTokenError, TokenCacheClosed } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OAuthMetrics from "./OAuthMetrics.ts"
+import * as SingleFlight from "./SingleFlight.ts"
 import { TokenEncryption } from "./TokenEncryption.ts"
 import { TokenStore, type TokenStoreEvent } from "./TokenStore.ts"
 
@@ -141,7 +141,7 @@ const sharedTier = (log: OAuthLogging.Log, options: Options): Effect.Effect<Shar
  */
 export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], never, Scope.Scope> =>
   Effect.gen(function*() {
-    const airport = yield* makeAirport
+    const flights = yield* SingleFlight.make()
     const log = yield* OAuthLogging.make
     const shared = yield* sharedTier(log, options)
     const lockWait = Duration.decode(options.lockWait ?? "5 seconds")
@@ -160,12 +160,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       return slot
     }
 
-    const start = Acquisitions.make({ airport, log, shared, lockWait, byEntry })
-
-    const joined = (flight: Flight<AccessToken, AccessTokenError>): Effect.Effect<AccessToken, AccessTokenError> => {
-      OAuthMetrics.count(OAuthMetrics.coalesced)
-      return flight.join
-    }
+    const start = Acquisitions.make({ flights, log, shared, lockWait, byEntry })
 
     type Caller = Tracer.AnySpan | undefined
 
@@ -176,22 +171,33 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       kind: Slot.Kind,
       want: Want,
       now: number,
-      caller: Caller
+      caller: Caller,
+      isAgain = false
     ): Effect.Effect<AccessToken, AccessTokenError> => {
-      const flight = slot.flights.forced ?? (kind === "normal" ? slot.flights.normal : undefined)
+      const flight = slot.flight(kind)
       const permission = Slot.permission(slot, now)
       if (slot.backoff !== undefined && (permission === "wait" || (permission === "probe" && flight !== undefined))) {
         return Effect.fail(Slot.refusal(slot.backoff, now))
       }
-      if (flight !== undefined) return joined(flight)
-      if (airport.closed()) return Effect.fail(new TokenCacheClosed({ clientName: request.clientName }))
+      const overdue = Effect.suspend(() => Effect.fail(Acquisitions.transport(request, "Timeout")))
+      if (flight !== undefined) {
+        OAuthMetrics.count(OAuthMetrics.coalesced)
+        // A second acquisition that never comes back is not replaced: this caller has waited long enough.
+        const again = Effect.flatMap(
+          Clock.currentTimeMillis,
+          (later) => obtain(slot, request, kind, want, later, caller, true)
+        )
+        return flight.join(isAgain ? overdue : again)
+      }
+      if (flights.isClosed()) return Effect.fail(new TokenCacheClosed({ clientName: request.clientName }))
       if (permission === "clear") slot.backoff = undefined
-      return start({ slot, request, kind, want, background: false, probe: permission === "probe", caller }).join
+      const probe = permission === "probe"
+      return start({ slot, request, kind, want, background: false, probe, caller }).join(overdue)
     }
 
     /** A renewal for which nobody waits. */
     const renewAhead = (slot: Slot.Slot, request: TokenCacheRequest, now: number, caller: Caller): void => {
-      if (slot.flights.normal !== undefined || slot.flights.forced !== undefined || airport.closed()) return
+      if (slot.flight("normal") !== undefined || flights.isClosed()) return
       const permission = Slot.permission(slot, now)
       if (permission === "wait") return
       const want: Want = slot.held === undefined || slot.outdated
@@ -338,12 +344,14 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
             return slot.held.hit
           }
           const another: Want = { _tag: "another", than: rejected }
-          const { normal } = slot.flights
-          if (slot.flights.forced === undefined && normal !== undefined) {
-            return Effect.flatMap(joined(normal), (token) =>
-              isOther(token) ? Effect.succeed(token) : forced(request, another))
-          }
-          return forced(request, another)
+          const renewed = Effect.suspend(() => forced(request, another))
+          const normal = slot.flight("forced") === undefined ? slot.flight("normal") : undefined
+          if (normal === undefined) return renewed
+          OAuthMetrics.count(OAuthMetrics.coalesced)
+          return Effect.flatMap(
+            normal.join(renewed),
+            (token) => isOther(token) ? Effect.succeed(token) : renewed
+          )
         }),
 
       peek: (request) =>

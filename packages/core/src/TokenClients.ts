@@ -335,6 +335,7 @@ export const layerResolver = <E, R>(
         capacity: options.capacity ?? 1000,
         mayPass: (error) => error.retryable
       })
+      const timeout = options.timeout ?? "10 seconds"
       const unavailable = (clientName: string, cause: string) => new TokenClientUnavailable({ clientName, cause })
       const lookup = (name: string): Remembered.Lookup<TokenClient.TokenClient, LookupError> => ({
         key: name,
@@ -345,12 +346,13 @@ export const layerResolver = <E, R>(
           // Also one that cannot be interrupted keeps nobody waiting.
           Effect.disconnect,
           Effect.timeoutFail({
-            duration: options.timeout ?? "10 seconds",
+            duration: timeout,
             onTimeout: () => unavailable(name, "a timeout")
           }),
           Effect.flatMap((found) => TokenClient.parse(name, found)),
           Effect.flatMap(Either.mapLeft(TokenClient.invalid))
         ),
+        limit: timeout,
         interrupted: () => unavailable(name, "an interruption")
       })
       const resolver: Resolver = {

@@ -13,8 +13,10 @@ import {
   TokenClientNotFound,
   TokenClientUnavailable
 } from "@effect-oauth/core/OAuthError"
+import * as SingleFlight from "@effect-oauth/core/SingleFlight"
 import * as TokenClients from "@effect-oauth/core/TokenClients"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
+import * as Arr from "effect/Array"
 import * as Cache from "effect/Cache"
 import * as Cause from "effect/Cause"
 import type * as Config from "effect/Config"
@@ -22,8 +24,6 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { customized } from "./internal/incoming.ts"
@@ -270,25 +270,42 @@ const lookup = <E>(
   )
 }
 
-/** One lookup at a time for each name, which goes on for the others if the one who began it goes away. */
+/** One lookup at a time for each name, which goes on for the others if the caller that started it leaves. */
 const remember = (find: (name: string) => Found, { capacity = 1000, timeToLive = "5 minutes" }: ResolverOptions) =>
-  Effect.map(
-    Cache.make({ capacity, timeToLive, lookup: (name: string) => Effect.forkDaemon(find(name)) }),
-    (cache) => ({
+  Effect.gen(function*() {
+    const flights = yield* SingleFlight.make()
+    const unavailable = (name: string, cause: string) => new TokenClientUnavailable({ clientName: name, cause })
+    const cache = yield* Cache.make({
+      capacity,
+      timeToLive,
+      lookup: (name: string) =>
+        Effect.sync(() =>
+          flights.run({
+            work: find(name),
+            background: true,
+            limit: "10 seconds",
+            ended: () => {},
+            interrupted: () => unavailable(name, "an interruption")
+          })
+        )
+    })
+    return {
       get: (name: string): Found =>
         Effect.flatMap(cache.get(name), (lookup) =>
-          // Not joined: what belongs to the request that began it is no other one's.
-          Effect.flatten(Fiber.await(lookup)).pipe(
-            Effect.tapErrorCause(() => cache.invalidateWhen(name, (other) => other === lookup))
+          Effect.tapErrorCause(
+            lookup.join(Effect.fail(unavailable(name, "a timeout"))),
+            () => cache.invalidateWhen(name, (other) => other === lookup)
           )),
       kept: Effect.flatMap(cache.values, (lookups) =>
         Effect.map(
-          Effect.forEach(lookups, (lookup) => Fiber.poll(lookup)),
-          (exits) =>
-            exits.flatMap((exit) => Option.isSome(exit) && Exit.isSuccess(exit.value) ? [exit.value.value] : [])
+          Effect.forEach(
+            lookups.filter((lookup) => !lookup.isUnderWay()),
+            (lookup) => Effect.option(lookup.join(Effect.fail("a timeout")))
+          ),
+          Arr.getSomes
         ))
-    })
-  )
+    }
+  })
 
 /**
  * Registrations that are resolved when they are asked for, from a database of tenants for instance: by name, as in

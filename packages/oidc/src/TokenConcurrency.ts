@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as LocalLocks from "./internal/refresh/localLocks.ts"
 import * as Presentations from "./internal/refresh/presentations.ts"
 import { SessionStoreError } from "./OidcError.ts"
 
@@ -62,24 +63,9 @@ export class TokenConcurrency extends Context.Tag("@effect-oauth/oidc/TokenConcu
  * @since 0.1.0
  * @category constructors
  */
-export const makeLocal: Effect.Effect<TokenConcurrency["Type"]> = Effect.sync(() => {
-  const turns = new Map<string, { readonly semaphore: Effect.Semaphore; waiting: number }>()
-  return {
-    serialised: (key, effect) =>
-      Effect.suspend(() => {
-        const turn = turns.get(key) ?? { semaphore: Effect.unsafeMakeSemaphore(1), waiting: 0 }
-        turns.set(key, turn)
-        turn.waiting++
-        return Effect.ensuring(
-          turn.semaphore.withPermits(1)(effect),
-          Effect.sync(() => {
-            turn.waiting--
-            if (turn.waiting === 0) turns.delete(key)
-          })
-        )
-      })
-  }
-})
+export const makeLocal: Effect.Effect<TokenConcurrency["Type"]> = Effect.map(LocalLocks.make, ({ withLock }) => ({
+  serialised: withLock
+}))
 
 const unlocked = (problem: string) => Either.left(new SessionStoreError({ operation: "lock", problem }))
 

@@ -10,8 +10,8 @@ import type { AccessToken } from "../../AccessToken.ts"
 import { type AccessTokenError, TokenCacheClosed, TokenTransportError } from "../../OAuthError.ts"
 import type { Log } from "../../OAuthLogging.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
+import type { Flight, SingleFlight } from "../../SingleFlight.ts"
 import type { TokenCacheEntry, TokenCacheRequest } from "../../TokenCache.ts"
-import type { Airport, Flight } from "./flight.ts"
 import * as SharedAcquisition from "./sharedAcquisition.ts"
 import type { SharedTier } from "./sharedTier.ts"
 import * as Slot from "./slot.ts"
@@ -31,7 +31,7 @@ export interface Departure {
 
 /** @internal */
 export interface Services {
-  readonly airport: Airport
+  readonly flights: SingleFlight
   readonly log: Log
   readonly shared: SharedTier | undefined
   readonly lockWait: Duration.Duration
@@ -43,12 +43,13 @@ export interface Services {
 export const entryOf = ({ key, storeKey }: TokenCacheEntry): Effect.Effect<string, AccessTokenError> =>
   storeKey ?? Effect.succeed(key)
 
-const transport = ({ clientName, endpoint }: TokenCacheRequest, reason: TokenTransportError["reason"]) =>
+/** @internal */
+export const transport = ({ clientName, endpoint }: TokenCacheRequest, reason: TokenTransportError["reason"]) =>
   new TokenTransportError({ clientName, endpoint, reason })
 
 /** @internal */
-export const make = ({ airport, byEntry, lockWait, log, shared }: Services) => {
-  let flights = 0
+export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
+  let count = 0
 
   const named = (slot: Slot.Slot, entry: string): void => {
     if (slot.entry === entry) return
@@ -168,13 +169,13 @@ export const make = ({ airport, byEntry, lockWait, log, shared }: Services) => {
     const ended = () => {
       if (slot.flights[kind] === flight) slot.flights[kind] = undefined
     }
-    const flight: Flight<AccessToken, AccessTokenError> = airport.launch({
-      work: acquire(departure, ++flights, slot.epoch),
+    const flight: Flight<AccessToken, AccessTokenError> = flights.run({
+      work: acquire(departure, ++count, slot.epoch),
       background,
-      landed: ended,
-      abandoned: ended,
+      limit: request.acquireTimeout,
+      ended,
       interrupted: () =>
-        airport.closed()
+        flights.isClosed()
           ? new TokenCacheClosed({ clientName: request.clientName })
           : transport(request, "Connection")
     })

@@ -7,12 +7,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
+import * as SingleFlight from "../../SingleFlight.ts"
 import * as BoundedMap from "./boundedMap.ts"
-import { type Flight, makeAirport } from "./flight.ts"
 
 interface Slot<A, E> extends BoundedMap.Entry {
   value: { readonly found: A; readonly exit: Exit.Exit<A, never>; readonly since: number } | undefined
-  flight: Flight<A, E> | undefined
+  flight: SingleFlight.Flight<A, E> | undefined
   /** When it was looked up last for a caller that missed something, by the budget of that caller. */
   readonly replaced: Map<string, number>
 }
@@ -21,6 +21,8 @@ interface Slot<A, E> extends BoundedMap.Entry {
 export interface Lookup<A, E> {
   readonly key: string
   readonly find: Effect.Effect<A, E>
+  /** How long it takes at most. */
+  readonly limit: Duration.DurationInput
   /** The error of a lookup that was cut short. */
   readonly interrupted: () => E
 }
@@ -51,7 +53,7 @@ export const make = <A, E>(options: {
   readonly mayPass: (error: E) => boolean
 }): Effect.Effect<Remembered<A, E>, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const airport = yield* makeAirport
+    const flights = yield* SingleFlight.make()
     const timeToLive = Duration.toMillis(options.timeToLive)
     const slots = BoundedMap.make<Slot<A, E>>(options.capacity)
 
@@ -62,7 +64,7 @@ export const make = <A, E>(options: {
         key,
         used: false,
         evicted: false,
-        pinned: () => slot.flight !== undefined,
+        pinned: () => SingleFlight.underWay(slot.flight) !== undefined,
         value: undefined,
         flight: undefined,
         replaced: new Map()
@@ -83,23 +85,30 @@ export const make = <A, E>(options: {
         )
       )
 
-    const start = (slot: Slot<A, E>, lookup: Lookup<A, E>, background: boolean): Flight<A, E> => {
-      if (slot.flight !== undefined) return slot.flight
+    const start = (slot: Slot<A, E>, lookup: Lookup<A, E>, background: boolean): SingleFlight.Flight<A, E> => {
+      const current = SingleFlight.underWay(slot.flight)
+      if (current !== undefined) return current
       const ended = () => {
-        slot.flight = undefined
+        if (slot.flight === flight) slot.flight = undefined
       }
-      slot.flight = airport.launch({
+      const flight: SingleFlight.Flight<A, E> = flights.run({
         work: keep(slot, lookup.find),
         background,
-        landed: ended,
-        abandoned: ended,
+        limit: lookup.limit,
+        ended,
         interrupted: lookup.interrupted
       })
-      return slot.flight
+      slot.flight = flight
+      return flight
     }
 
-    const obtain = (slot: Slot<A, E>, lookup: Lookup<A, E>): Effect.Effect<A, E> =>
-      airport.closed() ? Effect.fail(lookup.interrupted()) : start(slot, lookup, false).join
+    const obtain = (slot: Slot<A, E>, lookup: Lookup<A, E>, isAgain = false): Effect.Effect<A, E> =>
+      flights.isClosed()
+        ? Effect.fail(lookup.interrupted())
+        // A lookup of a request that has ended never comes back: it is made once more.
+        : start(slot, lookup, false).join(
+          Effect.suspend(() => isAgain ? Effect.fail(lookup.interrupted()) : obtain(slot, lookup, true))
+        )
 
     return {
       get: (lookup) =>
@@ -111,7 +120,7 @@ export const make = <A, E>(options: {
           const age = clock.unsafeCurrentTimeMillis() - since
           if (age < timeToLive) return exit
           if (age < 2 * timeToLive) {
-            if (!airport.closed()) start(slot, lookup, true)
+            if (!flights.isClosed()) start(slot, lookup, true)
             return exit
           }
           return Effect.catchAll(
@@ -125,7 +134,7 @@ export const make = <A, E>(options: {
         Effect.clockWith((clock) => {
           const slot = slotOf(lookup.key)
           if (slot.value !== undefined && slot.value.found !== value) return slot.value.exit
-          if (slot.flight !== undefined) return obtain(slot, lookup)
+          if (SingleFlight.underWay(slot.flight) !== undefined) return obtain(slot, lookup)
           const now = clock.unsafeCurrentTimeMillis()
           if (now - (slot.replaced.get(budget) ?? Number.NEGATIVE_INFINITY) < coolDown) return Effect.succeed(value)
           slot.replaced.set(budget, now)

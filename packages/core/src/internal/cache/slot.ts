@@ -6,8 +6,8 @@ import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import { type AccessToken, expiryMillis, isSame } from "../../AccessToken.ts"
 import { type AccessTokenError, withRetryAfter } from "../../OAuthError.ts"
+import { type Flight, underWay } from "../../SingleFlight.ts"
 import type * as BoundedMap from "./boundedMap.ts"
-import type { Flight } from "./flight.ts"
 
 /** @internal */
 export interface Held {
@@ -64,8 +64,13 @@ export class Slot implements BoundedMap.Entry {
     this.home = home
   }
 
+  /** The flight that a caller may join: one that wants a new token, the forced one only. */
+  flight(kind: Kind): Flight<AccessToken, AccessTokenError> | undefined {
+    return underWay(this.flights.forced) ?? (kind === "normal" ? underWay(this.flights.normal) : undefined)
+  }
+
   pinned(): boolean {
-    return this.flights.normal !== undefined || this.flights.forced !== undefined
+    return this.flight("normal") !== undefined
   }
 }
 

@@ -3,10 +3,11 @@
  * beyond their time.
  */
 import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as SingleFlight from "../../SingleFlight.ts"
 import * as BoundedMap from "../cache/boundedMap.ts"
-import { type Flight, makeAirport } from "../cache/flight.ts"
 
 interface Entry<A> extends BoundedMap.Entry {
   kept: { readonly value: A; readonly until: number } | undefined
@@ -26,11 +27,13 @@ export const make = <A, E>(options: {
   readonly isProvoked: (value: A) => boolean
   /** The error of a question that was cut short. */
   readonly interrupted: () => E
+  /** How long a question takes at most. */
+  readonly limit: Duration.DurationInput
 }): Effect.Effect<Introspections<A, E>, never, Scope.Scope> =>
-  Effect.map(makeAirport, (airport) => {
+  Effect.map(SingleFlight.make(), (flights) => {
     const provoked = BoundedMap.make<Entry<A>>(Math.ceil(options.capacity / 10))
     const others = BoundedMap.make<Entry<A>>(options.capacity)
-    const flights = new Map<string, Flight<A, E>>()
+    const questions = new Map<string, SingleFlight.Flight<A, E>>()
 
     const keep = (key: string, value: A, asked: number) => {
       const map = options.isProvoked(value) ? provoked : others
@@ -57,35 +60,40 @@ export const make = <A, E>(options: {
       Effect.flatMap(Clock.currentTimeMillis, (asked) =>
         Effect.tap(ask, (value) => Effect.sync(() => keep(key, value, asked))))
 
-    const flightOf = (key: string, ask: Effect.Effect<A, E>): Flight<A, E> => {
-      const under = flights.get(key)
-      if (under !== undefined) {
-        return under
+    const flightOf = (key: string, ask: Effect.Effect<A, E>): SingleFlight.Flight<A, E> => {
+      const current = SingleFlight.underWay(questions.get(key))
+      if (current !== undefined) {
+        return current
       }
       const ended = () => {
-        if (flights.get(key) === flight) {
-          flights.delete(key)
+        if (questions.get(key) === flight) {
+          questions.delete(key)
         }
       }
-      const flight: Flight<A, E> = airport.launch({
+      const flight: SingleFlight.Flight<A, E> = flights.run({
         work: asking(key, ask),
         background: false,
-        landed: ended,
-        abandoned: ended,
+        limit: options.limit,
+        ended,
         interrupted: options.interrupted
       })
-      flights.set(key, flight)
+      questions.set(key, flight)
       return flight
     }
 
-    return {
-      get: (key, ask) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          const kept = known(key, now)
-          if (kept !== undefined) {
-            return Effect.succeed(kept.value)
-          }
-          return airport.closed() ? Effect.fail(options.interrupted()) : flightOf(key, ask).join
-        })
-    }
+    const get = (key: string, ask: Effect.Effect<A, E>, isAgain: boolean): Effect.Effect<A, E> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const kept = known(key, now)
+        if (kept !== undefined) {
+          return Effect.succeed(kept.value)
+        }
+        const cutShort = Effect.suspend(() =>
+          Effect.fail(options.interrupted())
+        )
+        if (flights.isClosed()) return cutShort
+        // A question of a request that has ended is never answered: it is asked once more.
+        return flightOf(key, ask).join(isAgain ? cutShort : Effect.suspend(() => get(key, ask, true)))
+      })
+
+    return { get: (key, ask) => get(key, ask, false) }
   })

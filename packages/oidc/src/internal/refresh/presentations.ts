@@ -26,6 +26,9 @@ const lifetime = Duration.hours(1)
  */
 const patience = 30_000
 
+/** Longer than an exchange, in milliseconds. */
+const longest = 120_000
+
 const persistently = Schedule.exponential("100 millis").pipe(
   Schedule.union(Schedule.spaced("2 seconds")),
   Schedule.upTo("1 minutes")
@@ -71,8 +74,8 @@ export const make = (
     const guard = Guarding.make(Duration.seconds(5))
     const own = signer.random(16)
     const seen = makeSeen()
-    /** What this process presents now, or has presented without having written the result. */
-    const live = new Set<string>()
+    /** What this process presents now, and until when that takes at most: a runtime may end it with its request. */
+    const live = new Map<string, number>()
 
     const keyOf = (refreshToken: Redacted.Redacted<string>) =>
       Effect.map(signer.sha256(Redacted.value(refreshToken)), (hash) => `refresh-token:${hash}`)
@@ -88,8 +91,8 @@ export const make = (
     const remove = (key: string, version: string) =>
       guard("announce", () => Effect.asVoid(Effect.mapError(tokenStore.remove(key, { ifVersion: version }), failed)))
 
-    const granted = (key: string, version: string): Presentation => {
-      live.add(key)
+    const granted = (key: string, version: string, now: number): Presentation => {
+      live.set(key, now + longest)
       return {
         _tag: "Granted",
         settle: (outcome) =>
@@ -105,18 +108,18 @@ export const make = (
     const begin = (key: string, left: number): Effect.Effect<Presentation, SessionStoreError> =>
       Effect.gen(function*() {
         const version = yield* set(key, own, null)
-        if (Option.isSome(version)) return granted(key, version.value)
+        const now = yield* Clock.currentTimeMillis
+        if (Option.isSome(version)) return granted(key, version.value, now)
         const stored = yield* guard("announce", () => Effect.mapError(tokenStore.get(key), failed))
         if (Option.isNone(stored)) return left > 0 ? yield* begin(key, left - 1) : { _tag: "Pending" }
         const { value, version: current } = stored.value
-        const now = yield* Clock.currentTimeMillis
         const isOver = now - seen.since(key, current, now) >= patience
         if (value === used) return { _tag: isOver ? "Used" : "Pending" }
-        if (live.has(key)) return { _tag: "Pending" }
+        if ((live.get(key) ?? now) > now) return { _tag: "Pending" }
         // An announcement of this process that is not live: the store took it and its answer was lost.
         if (value !== own && !isOver) return { _tag: "Pending" }
         const taken = yield* set(key, own, current)
-        return Option.isSome(taken) ? granted(key, taken.value) : { _tag: "Pending" }
+        return Option.isSome(taken) ? granted(key, taken.value, now) : { _tag: "Pending" }
       })
 
     return (refreshToken) => Effect.flatMap(keyOf(refreshToken), (key) => begin(key, 3))
