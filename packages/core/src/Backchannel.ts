@@ -7,6 +7,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as OptionalServices from "./OptionalServices.ts"
 
 /**
  * The `HttpClient` for all authorization servers, apart from the one for APIs: another proxy, another certificate, a retry
@@ -29,6 +30,6 @@ export class Backchannel extends Context.Tag("@effect-oauth/core/Backchannel")<B
  * @category accessors
  */
 export const backchannel: Effect.Effect<HttpClient.HttpClient, never, HttpClient.HttpClient> = Effect.flatMap(
-  Effect.serviceOption(Backchannel),
+  OptionalServices.get(Backchannel),
   Option.match({ onNone: () => HttpClient.HttpClient, onSome: Effect.succeed })
 )

@@ -11,10 +11,12 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { AccessToken } from "./AccessToken.ts"
+import { Backchannel } from "./Backchannel.ts"
 import { ClientCertificate } from "./ClientCertificate.ts"
 import { DPoPKeyStore } from "./DPoPKeyStore.ts"
 import { DPoPProofs } from "./DPoPProofs.ts"
 import { currentTimeMillis } from "./internal/clock.ts"
+import { TokenRequestCustomizer } from "./internal/customizer.ts"
 import { possessionOf } from "./internal/dpop/possession.ts"
 import { isKnown } from "./internal/known.ts"
 import { found } from "./internal/problem.ts"
@@ -23,6 +25,7 @@ import { certificateOf } from "./internal/wire/certificate.ts"
 import { notApplicable, refused } from "./internal/wire/notApplicable.ts"
 import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import { Signer } from "./Signer.ts"
 import { TokenCache, type TokenCacheAddress, type TokenCacheRequest } from "./TokenCache.ts"
 import * as TokenCacheKey from "./TokenCacheKey.ts"
@@ -31,6 +34,7 @@ import { TokenClients } from "./TokenClients.ts"
 import { TokenEndpoint } from "./TokenEndpoint.ts"
 import * as TokenGrant from "./TokenGrant.ts"
 import { freeze, type TokenRequestParameters, validate } from "./TokenRequestParameters.ts"
+import type { Customize } from "./TokenRetriever.ts"
 
 /**
  * Without a name, the only client is meant.
@@ -59,6 +63,8 @@ export class ClientCredentialsTokenManager
     readonly revoke: (name?: string, parameters?: TokenRequestParameters) => Effect.Effect<void, AccessTokenError>
     /** Fails for a name that no client can have; a client that is resolved later passes. */
     readonly check: (name?: string) => Effect.Effect<void, TokenClientNotFound>
+    /** The `TokenRequestCustomizer` that it was built with, if any: retrievers ask it, the methods of this service do not. */
+    readonly customizer?: Customize<AccessTokenError> | undefined
   }>()
 {}
 
@@ -95,7 +101,8 @@ export const make: Effect.Effect<
   const proofs = yield* DPoPProofs
   const keys = yield* DPoPKeyStore
   const signer = yield* Signer
-  const commonCertificate = yield* Effect.serviceOption(ClientCertificate)
+  const commonCertificate = yield* OptionalServices.get(ClientCertificate, Backchannel)
+  const customizer = Option.getOrUndefined(yield* OptionalServices.get(TokenRequestCustomizer))
   const cache = yield* TokenCache
   const endpoint = yield* TokenEndpoint
   const cacheKey = yield* TokenCacheKey.current
@@ -335,7 +342,8 @@ export const make: Effect.Effect<
                 Effect.ignore(cache.remove(request))
               ))
       ),
-    check: clients.check
+    check: clients.check,
+    ...(customizer === undefined ? {} : { customizer })
   }
 })
 

@@ -28,6 +28,7 @@ import { normalize, pathOf } from "./internal/dpop/targetUri.ts"
 import * as VerificationKeys from "./internal/dpop/verificationKeys.ts"
 import * as VerifierSettings from "./internal/dpop/verifierSettings.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import { Signer } from "./Signer.ts"
 import type { Algorithm } from "./SigningKey.ts"
 import { TokenStore } from "./TokenStore.ts"
@@ -389,7 +390,7 @@ export const make = (options: Options): Effect.Effect<DPoPVerifier["Type"], DPoP
       ? undefined
       : yield* Nonces.make(settings.nonces.secret ?? Redacted.make(signer.random(32)), settings.nonces.rotateAfter)
     const own = ProofMemory.make(settings.replayCapacity)
-    const store = yield* Effect.serviceOption(TokenStore)
+    const store = yield* OptionalServices.get(TokenStore)
     const log = yield* OAuthLogging.make
     const memory = Option.isNone(store) ? own : ProofMemory.shared(own, store.value, log, signer)
     return makeWith(settings, signer, memory, nonces)

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
+import * as OptionalServices from "./OptionalServices.ts"
 
 /**
  * The least level that this library logs. Without it, the program's own level decides.
@@ -58,7 +59,7 @@ export interface Log {
  * @since 0.1.0
  * @category constructors
  */
-export const make: Effect.Effect<Log> = Effect.map(Effect.serviceOption(OAuthLogging), (level) => {
+export const make: Effect.Effect<Log> = Effect.map(OptionalServices.get(OAuthLogging), (level) => {
   const at = (logLevel: LogLevel.LogLevel) => (clientName: string | undefined, message: string) => {
     const line = Effect.logWithLevel(logLevel, message)
     const log = clientName === undefined ? line : Effect.annotateLogs(line, "oauth.client", clientName)

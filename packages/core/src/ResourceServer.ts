@@ -19,6 +19,7 @@ import { AccessTokenVerifier } from "./AccessTokenVerifier.ts"
 import { DPoPVerifier, type VerifiedProof } from "./DPoPVerifier.ts"
 import { lacking, wantedOf } from "./internal/resource/requirements.ts"
 import * as Visits from "./internal/resource/visits.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import { type Forbidden, isRefusal, Refusal, statusOf, type Unauthorized } from "./Refusal.ts"
 import type { VerifiedToken } from "./VerifiedToken.ts"
 
@@ -104,7 +105,7 @@ export class ResourceServer extends Context.Tag("@effect-oauth/core/ResourceServ
 export const make = (options: Options = {}): Effect.Effect<ResourceServer["Type"], never, AccessTokenVerifier> =>
   Effect.zipWith(
     AccessTokenVerifier,
-    Effect.serviceOption(DPoPVerifier),
+    OptionalServices.get(DPoPVerifier),
     (verifier, dpop) => Visits.make(verifier, Option.getOrUndefined(dpop), options)
   )
 

@@ -24,6 +24,7 @@ import { currentTimeMillis } from "./internal/clock.ts"
 import { type AccessTokenError, TokenCacheClosed } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OAuthMetrics from "./OAuthMetrics.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import * as SingleFlight from "./SingleFlight.ts"
 import { TokenEncryption } from "./TokenEncryption.ts"
 import { TokenStore, type TokenStoreEvent } from "./TokenStore.ts"
@@ -124,8 +125,8 @@ const newToken: Want = { _tag: "new" }
 
 const sharedTier = (log: OAuthLogging.Log, options: Options): Effect.Effect<SharedTier.SharedTier | undefined> =>
   Effect.zipWith(
-    Effect.serviceOption(TokenStore),
-    Effect.serviceOption(TokenEncryption),
+    OptionalServices.get(TokenStore),
+    OptionalServices.get(TokenEncryption),
     (store, encryption) =>
       Option.isNone(store) ? undefined : SharedTier.make(store.value, Option.getOrUndefined(encryption), log, {
         timeout: Duration.decode(options.storeTimeout ?? "500 millis"),

@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import { parseField } from "./internal/problem.ts"
 import { TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import type { TokenClient } from "./TokenClient.ts"
 import * as TokenGrant from "./TokenGrant.ts"
 import { extrasOf, type ParameterValue, type TokenRequestParameters } from "./TokenRequestParameters.ts"
@@ -122,7 +123,7 @@ export const layer = (
 
 /** @internal */
 export const current: Effect.Effect<TokenCacheKey["Type"] & { readonly isCustom: boolean }> = Effect.map(
-  Effect.serviceOption(TokenCacheKey),
+  OptionalServices.get(TokenCacheKey),
   Option.match({
     onSome: ({ make }) => ({ make, isCustom: true }),
     onNone: () => ({

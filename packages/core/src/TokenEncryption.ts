@@ -14,6 +14,7 @@ import * as Redacted from "effect/Redacted"
 import { base64url } from "jose"
 import { found } from "./internal/problem.ts"
 import { EncryptionKeysInvalid } from "./OAuthError.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import { type Sealing, Signer, webCrypto } from "./Signer.ts"
 
 /**
@@ -27,6 +28,11 @@ export class TokenEncryption extends Context.Tag("@effect-oauth/core/TokenEncryp
   readonly seal: (key: string, text: string) => Effect.Effect<string>
   /** `None` if it was sealed with a key that is not here, under another entry's key, or was tampered with. */
   readonly open: (key: string, sealed: string) => Effect.Effect<Option.Option<string>>
+  /**
+   * Optional: from now on by this `Signer`, unless there was one already. What is sealed stays the same. For a
+   * `TokenEncryption` that is built before the `Signer` of the Layer that uses it.
+   */
+  readonly useSigner?: (signer: Signer["Type"]) => Effect.Effect<void>
 }>() {}
 
 /**
@@ -49,11 +55,17 @@ const bytesOf = (text: string): Uint8Array<ArrayBuffer> | undefined => {
 
 interface RingKey {
   readonly id: string
-  readonly sealing: Sealing
+  readonly bytes: Uint8Array<ArrayBuffer>
+}
+
+/** The ring as one `Signer` uses it. */
+interface Ring {
+  readonly signer: Signer["Type"]
+  readonly newest: string
+  readonly sealings: ReadonlyMap<string, Sealing>
 }
 
 const ringOf = (
-  signer: Signer["Type"],
   keys: ReadonlyArray<EncryptionKey>
 ): Either.Either<readonly [RingKey, ...Array<RingKey>], EncryptionKeysInvalid> => {
   const problems: Array<string> = []
@@ -62,7 +74,7 @@ const ringOf = (
     const bytes = typeof text === "string" ? bytesOf(text) : undefined
     if (typeof id !== "string" || id === "") problems.push(`key ${index + 1}: expected an id, found an empty one`)
     if (bytes === undefined) problems.push(`key ${index + 1}: ${found(expected, key)}`)
-    return bytes === undefined ? [] : [{ id, sealing: signer.sealing(bytes) }]
+    return bytes === undefined ? [] : [{ id, bytes }]
   })
   if (new Set(keys.map(({ id }) => id)).size < keys.length) problems.push("two keys have the same id")
   const [newest, ...older] = ring
@@ -74,7 +86,8 @@ const ringOf = (
 
 /**
  * Seals with the first key and opens with any: to rotate, put a new one in front, and take the old one out when what it has
- * sealed is gone. By the `Signer` that is there when it is made, else by WebCrypto.
+ * sealed is gone. By the `Signer` that is there when it is made, else by that of the first Layer that uses it (`OAuth.layer`,
+ * `NodeOAuth.layer`, `Oidc.layer`), else by WebCrypto.
  *
  * @since 0.1.0
  * @category constructors
@@ -83,25 +96,57 @@ export const make = (
   keys: ReadonlyArray<EncryptionKey>
 ): Effect.Effect<TokenEncryption["Type"], EncryptionKeysInvalid> =>
   Effect.gen(function*() {
-    const signer = Option.getOrElse(yield* Effect.serviceOption(Signer), () => webCrypto)
-    const ring = yield* ringOf(signer, keys)
-    const [newest] = ring
-    const byId = new Map(ring.map((key) => [key.id, key]))
+    const provided = Option.getOrUndefined(yield* Effect.serviceOption(Signer))
+    const parsed = yield* ringOf(keys)
+    const ringBy = (signer: Signer["Type"]): Ring => ({
+      signer,
+      newest: parsed[0].id,
+      sealings: new Map(parsed.map(({ bytes, id }) => [id, signer.sealing(bytes)]))
+    })
+    let isSettled = provided !== undefined
+    let ring = ringBy(provided ?? webCrypto)
 
     // The entry's key is hashed: it may tell of a tenant or a user, and what is stored shows nothing but itself.
     return {
+      useSigner: (signer) =>
+        Effect.sync(() => {
+          if (isSettled) return
+          isSettled = true
+          ring = ringBy(signer)
+        }),
       seal: (key, text) =>
-        Effect.flatMap(signer.sha256(key), (entry) => newest.sealing.seal({ kid: newest.id, entry }, text)),
+        Effect.suspend(() => {
+          const { newest, sealings, signer } = ring
+          return Effect.flatMap(signer.sha256(key), (entry) => sealings.get(newest)!.seal({ kid: newest, entry }, text))
+        }),
       open: (key, sealed) =>
-        Effect.flatMap(signer.sha256(key), (entry) => {
-          const header = headerOf(sealed)
-          const used = header === undefined ? undefined : byId.get(header.kid)
-          return header === undefined || used === undefined || header.entry !== entry
-            ? Effect.succeedNone
-            : used.sealing.open(sealed)
+        Effect.suspend(() => {
+          const { sealings, signer } = ring
+          return Effect.flatMap(signer.sha256(key), (entry) => {
+            const header = headerOf(sealed)
+            const used = header === undefined ? undefined : sealings.get(header.kid)
+            return header === undefined || used === undefined || header.entry !== entry
+              ? Effect.succeedNone
+              : used.open(sealed)
+          })
         })
     }
   })
+
+/**
+ * The `TokenEncryption` that is provided seals by the `Signer` that is provided, if it was built without one. For packages that
+ * build on this one.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerSigner: Layer.Layer<never, never, Signer> = Layer.fresh(Layer.effectDiscard(
+  Effect.flatMap(Signer, (signer) =>
+    Effect.flatMap(
+      OptionalServices.get(TokenEncryption),
+      (encryption) => Option.getOrUndefined(encryption)?.useSigner?.(signer) ?? Effect.void
+    ))
+))
 
 const headerOf = (sealed: string): { readonly kid: string; readonly entry: string } | undefined => {
   try {

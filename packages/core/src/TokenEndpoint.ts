@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type { AccessToken } from "./AccessToken.ts"
 import { AuthorizationServer } from "./AuthorizationServer.ts"
-import { backchannel } from "./Backchannel.ts"
+import { Backchannel, backchannel } from "./Backchannel.ts"
 import { ClientAssertions } from "./ClientAssertions.ts"
 import { ClientCertificate } from "./ClientCertificate.ts"
 import { DPoPKeyStore } from "./DPoPKeyStore.ts"
@@ -38,6 +38,7 @@ import {
   type TokenTransportError,
   type TokenTypeMismatch
 } from "./OAuthError.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import { Signer } from "./Signer.ts"
 import type { SigningKey } from "./SigningKey.ts"
 import type { TokenClient } from "./TokenClient.ts"
@@ -239,14 +240,14 @@ export const formOf = (
 export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = Effect.gen(function*() {
   const proofs = yield* DPoPProofs
   const keys = yield* DPoPKeyStore
-  const certificate = yield* Effect.serviceOption(ClientCertificate)
+  const certificate = yield* OptionalServices.get(ClientCertificate, Backchannel)
   const clocks = ServerClocks.make()
   const nonces = yield* DPoPNonceStore
   const run = ServerCall.make({
     httpClient: yield* backchannel,
     server: yield* AuthorizationServer,
     certificate,
-    credentials: Credentials.make(yield* Signer, yield* Effect.serviceOption(ClientAssertions)),
+    credentials: Credentials.make(yield* Signer, yield* OptionalServices.get(ClientAssertions)),
     proving: Proving.make({ proof: proofs.proof, nonces, role: "authorizationServer", clocks }),
     clocks
   })

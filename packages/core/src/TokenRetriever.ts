@@ -6,13 +6,13 @@
 import type * as Headers from "@effect/platform/Headers"
 import type { HttpMethod } from "@effect/platform/HttpMethod"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { type AccessToken, isSame } from "./AccessToken.ts"
 import { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
+import { TokenRequestCustomizer } from "./internal/customizer.ts"
 import * as Guarded from "./internal/guarded.ts"
 import { isToken } from "./internal/middleware/attaching.ts"
 import { confine, originOf, parseOrigin } from "./internal/middleware/destination.ts"
@@ -68,16 +68,16 @@ export interface Customize<out E = never, out R = never> {
   (request: RequestContext, parameters: TokenRequestParameters): Effect.Effect<TokenRequestParameters, E, R>
 }
 
-/**
- * Optional: customizes all token requests. A customizer that is an option of one middleware wins over it.
- *
- * @since 0.1.0
- * @category tags
- */
-export class TokenRequestCustomizer extends Context.Tag("@effect-oauth/core/TokenRequestCustomizer")<
-  TokenRequestCustomizer,
-  Customize<AccessTokenError>
->() {}
+export {
+  /**
+   * Optional: customizes all token requests. A customizer that is an option of one middleware wins over it. One that is provided
+   * where a middleware or retriever is made wins over the one that `OAuth.layer` or `Oidc.layer` was built with.
+   *
+   * @since 0.1.0
+   * @category tags
+   */
+  TokenRequestCustomizer
+}
 
 const noParameters: TokenRequestParameters = {}
 
@@ -88,8 +88,9 @@ const demanding = (request: RequestContext, parameters: TokenRequestParameters):
     : parameters
 
 /**
- * The customizer that counts, for retrievers of your own: `own`, else the `TokenRequestCustomizer` that is provided, if any.
- * One that dies or takes longer than a minute fails with `CredentialUnavailable`, one that gives no object with
+ * The customizer that counts, for retrievers of your own: `own`, else the `TokenRequestCustomizer` that is provided where this
+ * is run, else the one that the `manager` of the tokens was built with (by default `ClientCredentialsTokenManager`, if it is
+ * there). One that dies or takes longer than a minute fails with `CredentialUnavailable`, one that gives no object with
  * `TokenRequestInvalid`.
  *
  * @since 0.1.0
@@ -97,10 +98,13 @@ const demanding = (request: RequestContext, parameters: TokenRequestParameters):
  */
 export const customizer = <E = never, R = never>(
   name?: string,
-  own?: Customize<E, R>
+  own?: Customize<E, R>,
+  manager?: { readonly customizer?: Customize<AccessTokenError> | undefined }
 ): Effect.Effect<Customize<AccessTokenError | E, R> | undefined> =>
-  Effect.map(Effect.serviceOption(TokenRequestCustomizer), (common) => {
-    const customize: Customize<AccessTokenError | E, R> | undefined = own ?? Option.getOrUndefined(common)
+  Effect.gen(function*() {
+    const provided = Option.getOrUndefined(yield* Effect.serviceOption(TokenRequestCustomizer))
+    const common = manager ?? Option.getOrUndefined(yield* Effect.serviceOption(ClientCredentialsTokenManager))
+    const customize: Customize<AccessTokenError | E, R> | undefined = own ?? provided ?? common?.customizer
     if (customize === undefined) return undefined
     return (request, parameters) =>
       Effect.flatMap(
@@ -139,7 +143,7 @@ export const clientCredentials = <E = never, R = never>(
   Effect.gen(function*() {
     const manager = yield* ClientCredentialsTokenManager
     yield* manager.check(name)
-    const customized = yield* customizer(name, customize)
+    const customized = yield* customizer(name, customize, manager)
 
     const retrieve = (request: RequestContext, wanted: TokenRequestParameters | undefined) =>
       request.rejected !== undefined
@@ -294,7 +298,7 @@ export const tokenExchange = <E, R, E2 = never, R2 = never, E3 = never, R3 = nev
     const manager = yield* ClientCredentialsTokenManager
     yield* manager.check(name)
     const { actor, customize, parameters: own, ...exchange } = options
-    const customized = yield* customizer(name, customize)
+    const customized = yield* customizer(name, customize, manager)
 
     const grantOf = ({ actor, subject }: Parties) =>
       TokenGrant.tokenExchange({ ...exchange, subjectToken: subject.value, actorToken: actor?.value })

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
 import { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import * as TokenEncryptions from "@effect-oauth/core/TokenEncryption"
@@ -128,7 +129,7 @@ const makeUsed = () => {
  */
 export const makeCookies: Effect.Effect<LoginStateStore["Type"], never, Signer> = Effect.gen(function*() {
   const signer = yield* Signer
-  const provided = yield* Effect.serviceOption(TokenEncryption)
+  const provided = yield* OptionalServices.get(TokenEncryption)
   const own = TokenEncryptions.make([{ id: "login", key: Redacted.make(signer.random(32)) }])
   const encryption = Option.isSome(provided) ? provided.value : yield* Effect.orDie(own)
   const used = makeUsed()

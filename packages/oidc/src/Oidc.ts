@@ -6,11 +6,14 @@
 import type { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
 import type { DPoPProofs } from "@effect-oauth/core/DPoPProofs"
 import type { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
+import * as OAuth from "@effect-oauth/core/OAuth"
+import * as OptionalServices from "@effect-oauth/core/OptionalServices"
+import { type Group, handingOn, unlessProvided } from "@effect-oauth/core/OptionalServices"
 import type { Signer } from "@effect-oauth/core/Signer"
+import * as TokenEncryption from "@effect-oauth/core/TokenEncryption"
 import type { TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
 import { TokenStore } from "@effect-oauth/core/TokenStore"
 import type * as HttpClient from "@effect/platform/HttpClient"
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -20,6 +23,7 @@ import * as LoginStateStore from "./LoginStateStore.ts"
 import type { OidcClients } from "./OidcClients.ts"
 import * as OidcConnection from "./OidcConnection.ts"
 import type { SessionsInvalid } from "./OidcError.ts"
+import { OidcHooks } from "./OidcHooks.ts"
 import * as OidcLogin from "./OidcLogin.ts"
 import * as OidcLogout from "./OidcLogout.ts"
 import * as Sessions from "./Sessions.ts"
@@ -62,19 +66,13 @@ export type Requirements =
   | Signer
   | HttpClient.HttpClient
 
-/** The service that the user provides, or else the built-in one. */
-const unlessProvided = <I, S, E, R>(tag: Context.Tag<I, S>, builtIn: Layer.Layer<I, E, R>): Layer.Layer<I, E, R> =>
-  Layer.unwrapEffect(
-    Effect.map(
-      Effect.serviceOption(tag),
-      Option.match({ onNone: () => builtIn, onSome: (service) => Layer.succeed(tag, service) })
-    )
-  )
+/** What these Layers use of optional services, and hand on. */
+const optionalServices: ReadonlyArray<Group> = [...OAuth.optionalServices, [SessionStore], [OidcHooks]]
 
 /** Across processes where they share a store. */
 const concurrency = Layer.unwrapEffect(
   Effect.map(
-    Effect.serviceOption(TokenStore),
+    OptionalServices.get(TokenStore),
     Option.match({
       onNone: () => TokenConcurrency.layerLocal,
       onSome: (store) => Layer.provide(TokenConcurrency.layerShared(), Layer.succeed(TokenStore, store))
@@ -91,16 +89,23 @@ const tokens = UserTokenManager.layer.pipe(
 
 /**
  * Login, logout, sessions and the tokens of users. A service of these that is provided to this Layer is used in place of the
- * built-in one; so are the optional ones: `SessionStore`, `TokenStore`, `TokenEncryption`, `OidcHooks`, `OAuthLogging`.
+ * built-in one.
+ *
+ * So are the optional ones: `SessionStore`, `TokenStore`, `TokenEncryption`, `OidcHooks`, `TokenRequestCustomizer`,
+ * `Backchannel`, `OAuthLogging`. Those that `OAuth.layer` or `NodeOAuth.layer` below was built with count as provided here too.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layer = (options: Sessions.Options): Layer.Layer<Services, SessionsInvalid, Requirements> =>
-  Layer.mergeAll(OidcLogin.layer, OidcLogout.layer, OidcConnection.layer, Authentication.layer).pipe(
-    Layer.provideMerge(tokens),
-    Layer.provideMerge(unlessProvided(LoginStateStore.LoginStateStore, LoginStateStore.layer)),
-    Layer.provideMerge(unlessProvided(Sessions.Sessions, Sessions.layer(options)))
+  handingOn(
+    Layer.mergeAll(OidcLogin.layer, OidcLogout.layer, OidcConnection.layer, Authentication.layer).pipe(
+      Layer.provideMerge(tokens),
+      Layer.provideMerge(unlessProvided(LoginStateStore.LoginStateStore, LoginStateStore.layer)),
+      Layer.provideMerge(unlessProvided(Sessions.Sessions, Sessions.layer(options))),
+      Layer.provide(TokenEncryption.layerSigner)
+    ),
+    optionalServices
   )
 
 /**
@@ -125,19 +130,23 @@ const nowhere = "http://localhost"
 export const layerStored = (
   { absoluteLifetime = "365 days", idleLifetime = "90 days", storeTimeout }: StoredOptions = {}
 ): Layer.Layer<StoredServices, SessionsInvalid, StoredRequirements> =>
-  tokens.pipe(
-    Layer.provideMerge(
-      unlessProvided(
-        Sessions.Sessions,
-        Layer.unwrapEffect(
-          Effect.map(SessionStore, (store) =>
-            Layer.provide(
-              Sessions.layer({ publicUrl: nowhere, absoluteLifetime, idleLifetime, storeTimeout }),
-              Layer.succeed(SessionStore, store)
-            ))
+  handingOn(
+    tokens.pipe(
+      Layer.provideMerge(
+        unlessProvided(
+          Sessions.Sessions,
+          Layer.unwrapEffect(
+            Effect.map(SessionStore, (store) =>
+              Layer.provide(
+                Sessions.layer({ publicUrl: nowhere, absoluteLifetime, idleLifetime, storeTimeout }),
+                Layer.succeed(SessionStore, store)
+              ))
+          )
         )
-      )
-    )
+      ),
+      Layer.provide(TokenEncryption.layerSigner)
+    ),
+    optionalServices
   )
 
 /**

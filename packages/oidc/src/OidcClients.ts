@@ -79,7 +79,7 @@ export const clientCredentialsToken = (
     const clients = yield* OidcClients
     const manager = yield* ClientCredentialsTokenManager
     const client = yield* clients.get(name)
-    return yield* manager.get(tokenClientName(client.name), yield* customized(parameters))
+    return yield* manager.get(tokenClientName(client.name), yield* customized(manager, parameters))
   })
 
 class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<Registry, {

@@ -15,6 +15,7 @@ import {
   type TokenRequestInvalid
 } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
 import type { SigningKey } from "@effect-oauth/core/SigningKey"
 import { type ExchangeError, TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
@@ -175,7 +176,7 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
   const concurrency = yield* TokenConcurrency
   const signer = yield* Signer
   const log = yield* OAuthLogging.make
-  const hooks = yield* Effect.serviceOption(OidcHooks)
+  const hooks = yield* OptionalServices.get(OidcHooks)
   const signIns = SignIns.make(store, hooks, log)
   const keys = SessionKeys.make(1000)
   const verifier = yield* JwtVerifier

@@ -8,6 +8,7 @@ import { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
 import { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
 import type { DiscoveryError } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
 import { TokenStore } from "@effect-oauth/core/TokenStore"
 import * as Clock from "effect/Clock"
@@ -82,9 +83,9 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
   const manager = yield* UserTokenManager
   const store = guarded(yield* UserTokenStore)
   const log = yield* OAuthLogging.make
-  const hooks = yield* Effect.serviceOption(OidcHooks)
+  const hooks = yield* OptionalServices.get(OidcHooks)
   const signIns = SignIns.make(store, hooks, log)
-  const replays = Replays.make(yield* Signer, yield* Effect.serviceOption(TokenStore))
+  const replays = Replays.make(yield* Signer, yield* OptionalServices.get(TokenStore))
 
   /** Nobody who signs out waits longer than this for a provider. */
   const inTime = Effect.timeout("5 seconds")

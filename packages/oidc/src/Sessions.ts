@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
 import { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import { TokenStore } from "@effect-oauth/core/TokenStore"
@@ -22,6 +23,7 @@ import * as Rotations from "./internal/session/rotations.ts"
 import * as SharedRotations from "./internal/session/sharedRotations.ts"
 import * as StoredSessions from "./internal/session/storedSessions.ts"
 import { SessionsInvalid, type SessionStoreError } from "./OidcError.ts"
+import { OidcHooks } from "./OidcHooks.ts"
 import type { Session, SessionContent } from "./Session.ts"
 import { SessionStore } from "./SessionStore.ts"
 import * as TokenConcurrency from "./TokenConcurrency.ts"
@@ -63,6 +65,8 @@ export class Sessions extends Context.Tag("@effect-oauth/oidc/Sessions")<Session
     issuer: string,
     by: { readonly sid: string } | { readonly sub: string }
   ) => Effect.Effect<void, SessionStoreError | SessionsInvalid>
+  /** The `OidcHooks` that it was built with, for `StoredSession`. */
+  readonly hooks?: OidcHooks["Type"] | undefined
 }>() {}
 
 /**
@@ -125,9 +129,10 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
     const cookieName = yield* cookieNameOf(options.cookieName ?? "session")
     const signer = yield* Signer
     const log = yield* OAuthLogging.make
-    const store = yield* Effect.serviceOption(SessionStore)
-    const encryption = yield* Effect.serviceOption(TokenEncryption)
-    const tokenStore = yield* Effect.serviceOption(TokenStore)
+    const store = yield* OptionalServices.get(SessionStore)
+    const encryption = yield* OptionalServices.get(TokenEncryption)
+    const tokenStore = yield* OptionalServices.get(TokenStore)
+    const hooks = Option.getOrUndefined(yield* OptionalServices.get(OidcHooks))
     const lifetimes: Lifetimes = {
       absolute: Duration.toMillis(options.absoluteLifetime ?? "14 days"),
       idle: Duration.toMillis(options.idleLifetime ?? "8 hours")
@@ -143,6 +148,7 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
       return {
         publicUrl,
         areStored: true,
+        hooks,
         open: Effect.flatMap(
           HttpServerRequest.HttpServerRequest,
           (request) => Effect.flatMap(Browser.ofRequest(request, isSecure), ({ browser }) => sessions.open(browser))
@@ -189,6 +195,7 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
     return {
       publicUrl,
       areStored: false,
+      hooks,
       open: Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
         Effect.flatMap(
           Browser.ofRequest(request, isSecure),

@@ -167,7 +167,7 @@ const kept = (
   Effect.gen(function*() {
     const sessions = yield* Sessions
     const store = yield* UserTokenStore
-    const hooks = yield* Effect.serviceOption(OidcHooks)
+    const hooks = Option.orElse(yield* Effect.serviceOption(OidcHooks), () => Option.fromNullable(sessions.hooks))
     const client = yield* Effect.flatMap(OidcClients, (clients) => clients.get(options.client))
     const { claims, ...user } = yield* userOf(client, response, options.sub, by)
     const principal = yield* SignIns.make(store, hooks, yield* OAuthLogging.make).principal(client, user, claims)

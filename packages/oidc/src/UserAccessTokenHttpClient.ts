@@ -56,7 +56,7 @@ export const retriever = <E = never, R = never>(
   Effect.gen(function*() {
     const manager = yield* UserTokenManager
     yield* Effect.flatMap(OidcClients, (clients) => clients.get(parameters.client))
-    const customized = yield* customizer(parameters.client, customize)
+    const customized = yield* customizer(parameters.client, customize, manager)
     const { client, session } = parameters
     return (request) => {
       const base = request.parameters === undefined ? parameters : { ...parameters, ...request.parameters }

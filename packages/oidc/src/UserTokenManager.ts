@@ -7,8 +7,10 @@ import type * as AccessToken from "@effect-oauth/core/AccessToken"
 import { DPoPProofs } from "@effect-oauth/core/DPoPProofs"
 import type { AccessTokenError } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
+import { type Customize, TokenRequestCustomizer } from "@effect-oauth/core/TokenRetriever"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -122,6 +124,8 @@ export class UserTokenManager extends Context.Tag("@effect-oauth/oidc/UserTokenM
   readonly clear: <P extends UserTokenRequestParameters = {}>(
     parameters?: P
   ) => Effect.Effect<void, UserTokenError, UserOf<P>>
+  /** The `TokenRequestCustomizer` that it was built with, if any. */
+  readonly customizer?: Customize<AccessTokenError> | undefined
 }>() {}
 
 type Place = Refresh.Place
@@ -159,7 +163,8 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
   const concurrency = yield* TokenConcurrency
   const proofs = yield* DPoPProofs
   const log = yield* OAuthLogging.make
-  const hooks = yield* Effect.serviceOption(OidcHooks)
+  const hooks = yield* OptionalServices.get(OidcHooks)
+  const customizer = Option.getOrUndefined(yield* OptionalServices.get(TokenRequestCustomizer))
   const keys = SessionKeys.make(1000)
   const voyages = yield* Voyages.make<UserTokens.UserTokens, Refresh.RefreshError>(Refresh.drainTimeout)
   const refresh = yield* Refresh.make({
@@ -275,6 +280,7 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
     })
 
   return {
+    ...(customizer === undefined ? {} : { customizer }),
     get: (parameters) => {
       const wanted = parameters ?? none
       return Effect.flatMap(placeOf(wanted), (place) =>
@@ -312,7 +318,10 @@ export const layer: Layer.Layer<UserTokenManager, never, Requirements> = Layer.s
 export const get = <P extends UserTokenRequestParameters = {}>(
   parameters?: P
 ): Effect.Effect<UserTokens.UserToken, UserTokenError, UserTokenManager | UserOf<P>> =>
-  Effect.flatMap(UserTokenManager, (manager) => Effect.flatMap(customized(parameters), (wanted) => manager.get(wanted)))
+  Effect.flatMap(
+    UserTokenManager,
+    (manager) => Effect.flatMap(customized(manager, parameters), (wanted) => manager.get(wanted))
+  )
 
 /**
  * Revokes at the server, and forgets. Inside a web request, `TokenRequestCustomizer` is asked with the incoming request.
@@ -325,5 +334,5 @@ export const revoke = <P extends RevokeParameters = {}>(
 ): Effect.Effect<void, UserTokenError, UserTokenManager | UserOf<P>> =>
   Effect.flatMap(
     UserTokenManager,
-    (manager) => Effect.flatMap(customized(parameters), (wanted) => manager.revoke(wanted))
+    (manager) => Effect.flatMap(customized(manager, parameters), (wanted) => manager.revoke(wanted))
   )

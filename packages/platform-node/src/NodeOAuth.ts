@@ -4,22 +4,13 @@
  * @since 0.1.0
  */
 import * as OAuth from "@effect-oauth/core/OAuth"
+import { unlessProvided } from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
 import type { TokenClients } from "@effect-oauth/core/TokenClients"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as HttpClient from "@effect/platform/HttpClient"
-import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as NodeSigner from "./NodeSigner.ts"
-
-/** A signer of the user's own, of a cloud's key service for instance, goes before Node's. */
-const signer: Layer.Layer<Signer> = Layer.unwrapEffect(
-  Effect.map(
-    Effect.serviceOption(Signer),
-    Option.match({ onNone: () => NodeSigner.layer, onSome: (own) => Layer.succeed(Signer, own) })
-  )
-)
 
 /**
  * Machine-to-machine tokens over undici, with signatures by `node:crypto`, and undici's keep-alive `HttpClient` for the
@@ -47,5 +38,6 @@ const signer: Layer.Layer<Signer> = Layer.unwrapEffect(
  * @category layers
  */
 export const layer: Layer.Layer<OAuth.Services | HttpClient.HttpClient, never, TokenClients> = OAuth.layer.pipe(
-  Layer.provideMerge(Layer.merge(signer, NodeHttpClient.layerUndici))
+  // A signer of the user's own, of a cloud's key service for instance, goes before Node's.
+  Layer.provideMerge(Layer.merge(unlessProvided(Signer, NodeSigner.layer), NodeHttpClient.layerUndici))
 )

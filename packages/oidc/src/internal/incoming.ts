@@ -40,10 +40,11 @@ const ask = <P extends TokenRequestParameters>(
 
 /** @internal */
 export const customized = <P extends TokenRequestParameters>(
+  manager: Parameters<typeof customizer>[2],
   parameters: P | undefined
 ): Effect.Effect<P | undefined, AccessTokenError> =>
   Effect.gen(function*() {
-    const customize = yield* customizer()
+    const customize = yield* customizer(undefined, undefined, manager)
     const request = yield* Effect.serviceOption(HttpServerRequest.HttpServerRequest)
     if (customize === undefined || Option.isNone(request)) return parameters
     return yield* ask(customize, request.value, parameters ?? ({} as P))
