@@ -47,7 +47,8 @@ export interface ClientCredentialsOptions<E = never, R = never> extends Options 
 
 /**
  * Over any retriever. What the retriever needs is taken from the effect that makes the function, so keep that open for as
- * long as the function is used: `fromRuntime` does.
+ * long as the function is used: `fromRuntime` does. Over a retriever of users, the function is that of one user: make one for each
+ * request, which opens no connection.
  *
  * - Each attempt carries a token, with a proof if it is a DPoP token (RFC 9449 section 7). An `authorization` header of the caller
  *   gives way to it.

@@ -1,4 +1,11 @@
-import type { AccessTokenHttpClient, OAuthError, TokenClients, TokenEncryption } from "@effect-oauth/core"
+import type {
+  AccessTokenHttpClient,
+  ClientCredentialsTokenManager,
+  OAuthError,
+  TokenClients,
+  TokenEncryption
+} from "@effect-oauth/core"
+import type { TokenRetriever } from "@effect-oauth/core"
 import {
   CurrentUser,
   type Oidc,
@@ -13,6 +20,8 @@ import {
   type UserTokens
 } from "@effect-oauth/oidc"
 import type { OidcError } from "@effect-oauth/oidc"
+import * as ConnectInterceptor from "@effect-oauth/platform-node/ConnectInterceptor"
+import * as GrpcCredentials from "@effect-oauth/platform-node/GrpcCredentials"
 import { type HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, type Layer } from "effect"
 import { describe, expect, test } from "tstyche"
@@ -89,5 +98,31 @@ describe("layers", () => {
 
   test("the bundle says what is wrong with its options", () => {
     expect<Layer.Layer.Error<ReturnType<typeof Oidc.layer>>>().type.toBe<OidcError.SessionsInvalid>()
+  })
+})
+
+describe("gRPC and Connect", () => {
+  const retriever = (): TokenRetriever.TokenRetriever<UserTokenManager.UserTokenError, CurrentUser.CurrentUser> => () =>
+    Effect.map(UserTokenManager.get({ session }), ({ accessToken }) => accessToken) as never
+
+  test("a retriever of users is given its user by each call, and by nothing else", () => {
+    expect(GrpcCredentials.make(retriever())).type.toBe<
+      Effect.Effect<GrpcCredentials.GrpcCredentials<CurrentUser.CurrentUser>>
+    >()
+    expect(ConnectInterceptor.make(retriever())).type.toBe<
+      Effect.Effect<ConnectInterceptor.ConnectInterceptor<CurrentUser.CurrentUser>>
+    >()
+    expect(Effect.flatMap(GrpcCredentials.make(retriever()), ({ callOptions }) => callOptions)).type.toBeAssignableTo<
+      Effect.Effect<object, never, CurrentUser.CurrentUser>
+    >()
+    expect(Effect.flatMap(GrpcCredentials.make(retriever()), ({ callOptions }) => callOptions)).type.not
+      .toBeAssignableTo<Effect.Effect<object>>()
+    expect(Effect.flatMap(ConnectInterceptor.make(retriever()), ({ contextValues }) => contextValues)).type.not
+      .toBeAssignableTo<Effect.Effect<object>>()
+  })
+
+  test("tokens of the program's own authority need nothing of a call", () => {
+    expect(Effect.flatMap(GrpcCredentials.clientCredentials("api"), ({ callOptions }) => callOptions)).type
+      .toBeAssignableTo<Effect.Effect<object, unknown, ClientCredentialsTokenManager.ClientCredentialsTokenManager>>()
   })
 })

@@ -4,13 +4,15 @@
  *
  * @since 0.1.0
  */
-import type { Interceptor } from "@connectrpc/connect"
+import { type ContextValues, createContextKey, createContextValues, type Interceptor } from "@connectrpc/connect"
 import type * as AccessTokenHttpClient from "@effect-oauth/core/AccessTokenHttpClient"
 import type { ClientCredentialsTokenManager } from "@effect-oauth/core/ClientCredentialsTokenManager"
-import type { TokenClientNotFound } from "@effect-oauth/core/OAuthError"
+import type { AccessTokenError, TokenClientNotFound } from "@effect-oauth/core/OAuthError"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
 import * as TokenRetriever from "@effect-oauth/core/TokenRetriever"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
 import { intercept } from "./internal/connect/connectCall.ts"
 
 /**
@@ -22,6 +24,32 @@ import { intercept } from "./internal/connect/connectCall.ts"
  */
 export interface Options extends Pick<AccessTokenHttpClient.Options, "allowedOrigins" | "allowInsecure"> {
   readonly retryUnauthenticated?: boolean | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ClientCredentialsOptions<E = never, R = never> extends Options {
+  /** Wins over the `TokenRequestCustomizer` that is provided for all. */
+  readonly customize?: TokenRetriever.Customize<E, R> | undefined
+}
+
+/**
+ * `R` is what a call has to bring: the services that its retriever needs, such as the `CurrentUser` of `@effect-oauth/oidc`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConnectInterceptor<out R = never> extends Interceptor {
+  /**
+   * The `contextValues` of a call that is made by whoever runs this: the retriever is given the services of that fiber. Values of
+   * your own are added by their `set`.
+   *
+   * One transport and one client are for all users. A call without them is made by nobody: a retriever that needs a service fails,
+   * such as one of users with `NoActiveUser`, and nothing is sent.
+   */
+  readonly contextValues: Effect.Effect<ContextValues, never, R>
 }
 
 /**
@@ -42,14 +70,25 @@ export interface Options extends Pick<AccessTokenHttpClient.Options, "allowedOri
  * code `Unavailable` if the same call may succeed later, else `Unauthenticated`; its `cause` is the error of the retriever, or
  * `OriginNotAllowed`, `KeyBindingMismatch`, `CredentialUnavailable`. Nothing is sent then.
  *
+ * What the retriever needs is no requirement of this effect, since its caller would then be the user of all calls: each call
+ * brings it by `contextValues`.
+ *
  * @since 0.1.0
  * @category constructors
  */
 export const make = <E, R>(
   retriever: TokenRetriever.TokenRetriever<E, R>,
   options: Options = {}
-): Effect.Effect<Interceptor, never, R> =>
-  Effect.map(Effect.runtime<R>(), (runtime) => intercept(retriever, runtime, options))
+): Effect.Effect<ConnectInterceptor<R>> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => {
+    const nobody = Runtime.updateContext(runtime, Context.empty)
+    const caller = createContextKey<Runtime.Runtime<never>>(nobody, { description: "the caller" })
+    return Object.assign(
+      // What the caller does not bring is not there, and the retriever fails for want of it.
+      intercept(retriever, ({ contextValues }) => contextValues.get(caller) as Runtime.Runtime<R>, options),
+      { contextValues: Effect.map(Effect.runtime<R>(), (runtime) => createContextValues().set(caller, runtime)) }
+    )
+  })
 
 /**
  * Tokens of the program's own authority, for the named client; without a name, for the only one.
@@ -70,9 +109,12 @@ export const make = <E, R>(
  * @since 0.1.0
  * @category constructors
  */
-export const clientCredentials = (
+export const clientCredentials = <E = never, R = never>(
   name?: string,
   parameters?: TokenRequestParameters,
-  options?: Options
-): Effect.Effect<Interceptor, TokenClientNotFound, ClientCredentialsTokenManager> =>
-  Effect.flatMap(TokenRetriever.clientCredentials(name, parameters), (retriever) => make(retriever, options))
+  options?: ClientCredentialsOptions<E, R>
+): Effect.Effect<ConnectInterceptor<R>, TokenClientNotFound, ClientCredentialsTokenManager> =>
+  Effect.flatMap(
+    TokenRetriever.clientCredentials(name, parameters, options?.customize),
+    (retriever: TokenRetriever.TokenRetriever<AccessTokenError | E, R>) => make(retriever, options)
+  )

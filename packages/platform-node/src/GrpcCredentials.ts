@@ -8,12 +8,14 @@
  * @since 0.1.0
  */
 import type { ClientCredentialsTokenManager } from "@effect-oauth/core/ClientCredentialsTokenManager"
-import type { TokenClientNotFound } from "@effect-oauth/core/OAuthError"
+import type { AccessTokenError, TokenClientNotFound } from "@effect-oauth/core/OAuthError"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
 import * as TokenRetriever from "@effect-oauth/core/TokenRetriever"
-import { type ChannelCredentials, credentials, type Interceptor } from "@grpc/grpc-js"
+import { type CallOptions, type ChannelCredentials, credentials, type Interceptor } from "@grpc/grpc-js"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { makeTokens } from "./internal/grpc/callTokens.ts"
 import { intercept } from "./internal/grpc/healingCall.ts"
@@ -64,7 +66,18 @@ export interface Options {
  * @since 0.1.0
  * @category models
  */
-export interface GrpcCredentials {
+export interface ClientCredentialsOptions<E = never, R = never> extends Options {
+  /** Wins over the `TokenRequestCustomizer` that is provided for all. */
+  readonly customize?: TokenRetriever.Customize<E, R> | undefined
+}
+
+/**
+ * `R` is what a call has to bring: the services that its retriever needs, such as the `CurrentUser` of `@effect-oauth/oidc`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface GrpcCredentials<out R = never> {
   /**
    * Channel credentials whose calls carry a token each, made of others such as `credentials.createSsl()`. Insecure ones are
    * refused; with `allowInsecure` they are returned as they are, and the interceptor alone puts tokens on calls.
@@ -75,6 +88,14 @@ export interface GrpcCredentials {
    * the channels of `channel`; through any other one its calls fail with `UNAUTHENTICATED`, and nothing is sent.
    */
   readonly interceptor: Interceptor
+  /**
+   * The options of a call that is made by whoever runs this: the retriever is given the services of that fiber. Other options go
+   * beside them (`{ ...options, deadline }`), other call credentials are composed with theirs.
+   *
+   * One channel and one client are for all users. A call without these options is made by nobody: a retriever that needs a
+   * service fails, such as one of users with `NoActiveUser`, and nothing is sent.
+   */
+  readonly callOptions: Effect.Effect<CallOptions, never, R>
 }
 
 /**
@@ -92,17 +113,20 @@ export interface GrpcCredentials {
  * The deadline of the call holds for all of it. A call that gets no token fails with a `ServiceError` of the code `UNAVAILABLE`
  * if the same call may succeed later, else `UNAUTHENTICATED`; its `cause` is the error of the retriever, or `GrpcTokenRefused`.
  *
+ * What the retriever needs is no requirement of this effect, since its caller would then be the user of all calls: each call
+ * brings it by `callOptions`.
+ *
  * @since 0.1.0
  * @category constructors
  */
 export const make = <E, R>(
   retriever: TokenRetriever.TokenRetriever<E, R>,
   options: Options = {}
-): Effect.Effect<GrpcCredentials, never, R> =>
-  Effect.map(Effect.runtime<R>(), (runtime) => {
+): Effect.Effect<GrpcCredentials<R>> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => {
     const tokens = makeTokens({
       retriever,
-      runtime,
+      nobody: Runtime.updateContext(runtime, Context.empty),
       allowInsecure: options.allowInsecure === true,
       refusal: (reason) => new GrpcTokenRefused({ reason })
     })
@@ -115,7 +139,8 @@ export const make = <E, R>(
         }).pipe(
           Effect.catchAll((refused) => options.allowInsecure === true ? Effect.succeed(tls) : Effect.fail(refused))
         ),
-      interceptor: intercept(tokens, options.retryUnauthenticated !== false)
+      interceptor: intercept(tokens, options.retryUnauthenticated !== false),
+      callOptions: Effect.map(Effect.runtime<R>(), (caller) => ({ credentials: tokens.ofCaller(caller) }))
     }
   })
 
@@ -138,9 +163,12 @@ export const make = <E, R>(
  * @since 0.1.0
  * @category constructors
  */
-export const clientCredentials = (
+export const clientCredentials = <E = never, R = never>(
   name?: string,
   parameters?: TokenRequestParameters,
-  options?: Options
-): Effect.Effect<GrpcCredentials, TokenClientNotFound, ClientCredentialsTokenManager> =>
-  Effect.flatMap(TokenRetriever.clientCredentials(name, parameters), (retriever) => make(retriever, options))
+  options?: ClientCredentialsOptions<E, R>
+): Effect.Effect<GrpcCredentials<R>, TokenClientNotFound, ClientCredentialsTokenManager> =>
+  Effect.flatMap(
+    TokenRetriever.clientCredentials(name, parameters, options?.customize),
+    (retriever: TokenRetriever.TokenRetriever<AccessTokenError | E, R>) => make(retriever, options)
+  )

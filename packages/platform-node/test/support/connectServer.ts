@@ -12,6 +12,9 @@ import * as http from "node:http"
 import * as http2 from "node:http2"
 import type { AddressInfo, Server, Socket } from "node:net"
 
+/** Answered with the token of the call. */
+export const whose = "whose token is this?"
+
 const text = ".google.protobuf.StringValue"
 
 /** All four kinds of methods, over texts. What a compiler would have generated. */
@@ -100,7 +103,7 @@ export const serve = (
         check("say", context)
         if (behaviour.hangs === true) await new Promise(() => {})
         context.responseHeader.set("from", "server")
-        return { value: `you said ${value}` }
+        return { value: value === whose ? String(context.requestHeader.get("authorization")) : `you said ${value}` }
       },
       async *count({ value }, context) {
         for (let index = 0; index < (behaviour.early ?? 0); index++) yield { value: `early ${index}` }

@@ -30,6 +30,9 @@ const coder = {
   responseDeserialize: (bytes: Buffer) => bytes.toString()
 }
 
+/** Answered with the token of the call. */
+export const whose = "whose token is this?"
+
 /** All four kinds of methods, over texts. */
 export const definition = {
   Say: { path: "/test.Echo/Say", requestStream: false, responseStream: false, ...coder },
@@ -90,7 +93,10 @@ export const serve = (
       if (refusal !== undefined) return callback(refusal)
       if (behaviour.hangs === true) return
       call.sendMetadata(metadataWith("from", "server"))
-      callback(null, `you said ${call.request}`)
+      callback(
+        null,
+        call.request === whose ? String(call.metadata.get("authorization")[0]) : `you said ${call.request}`
+      )
     }
     const Count: handleServerStreamingCall<string, string> = (call) => {
       if (behaviour.early !== undefined) {
@@ -124,13 +130,13 @@ export const serve = (
       }])
     const port = yield* Effect.acquireRelease(
       Effect.async<number, Error>((resume) =>
-        server.bindAsync("127.0.0.1:0", credentials, (error, bound) =>
-          resume(error === null ? Effect.succeed(bound) : Effect.fail(error)))
-      ),
-      () =>
-        Effect.sync(() =>
-          server.forceShutdown()
+        server.bindAsync(
+          "127.0.0.1:0",
+          credentials,
+          (error, bound) => resume(error === null ? Effect.succeed(bound) : Effect.fail(error))
         )
+      ),
+      () => Effect.sync(() => server.forceShutdown())
     )
     return { port, seen }
   }).pipe(Effect.orDie)
@@ -139,9 +145,10 @@ export interface EchoClient {
   Say(text: string, callback: requestCallback<string>): ClientUnaryCall
   Say(text: string, options: CallOptions, callback: requestCallback<string>): ClientUnaryCall
   Say(text: string, metadata: Metadata, options: CallOptions, callback: requestCallback<string>): ClientUnaryCall
-  Count(count: string): ClientReadableStream<string>
+  Count(count: string, options?: CallOptions): ClientReadableStream<string>
   Collect(callback: requestCallback<string>): ClientWritableStream<string>
-  Talk(): ClientDuplexStream<string, string>
+  Collect(options: CallOptions, callback: requestCallback<string>): ClientWritableStream<string>
+  Talk(options?: CallOptions): ClientDuplexStream<string, string>
   close(): void
 }
 

@@ -18,7 +18,8 @@ import * as Stream from "effect/Stream"
 import { tokenFailure } from "../tokenFailure.ts"
 
 type Next = Parameters<Interceptor>[0]
-type Request = Parameters<Next>[0]
+/** @internal */
+export type Request = Parameters<Next>[0]
 type Answer = Awaited<ReturnType<Next>>
 type StreamAnswer = Extract<Answer, { readonly stream: true }>
 type Messages = StreamAnswer["message"]
@@ -110,7 +111,7 @@ const toConnectError = (exit: Exit.Failure<unknown, unknown>, request: Request):
 /** @internal */
 export const intercept = <E, R>(
   retriever: TokenRetriever<E, R>,
-  runtime: Runtime.Runtime<R>,
+  runtimeOf: (request: Request) => Runtime.Runtime<R>,
   settings: Settings
 ): Interceptor => {
   const heals = settings.retryUnauthenticated !== false
@@ -121,6 +122,7 @@ export const intercept = <E, R>(
   }
 
   return (next) => async (request) => {
+    const runtime = runtimeOf(request)
     const sendable = await kept(request)
     let outcome: Outcome | undefined
     let sent: { readonly context: RequestContext; readonly token: AccessToken } | undefined

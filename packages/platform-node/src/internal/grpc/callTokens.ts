@@ -38,6 +38,8 @@ export interface CallState {
   failure: Failure | undefined
   /** Whether the credentials of a channel have taken care of it. */
   isTaken: boolean
+  /** Who calls, if the call says so. */
+  caller: Runtime.Runtime<never> | undefined
   /** What has to end when the call does. */
   readonly cancels: Set<() => void>
 }
@@ -47,6 +49,8 @@ export interface Tokens {
   readonly ofChannel: CallCredentials
   /** The credentials of a call that are shown its state. */
   readonly ofCall: (state: CallState, own: CallCredentials | undefined) => CallCredentials
+  /** Those of calls that are made by this caller. */
+  readonly ofCaller: (caller: Runtime.Runtime<never>) => CallCredentials
   /** Another token than the one that was refused; `undefined` if there is none, or not until the deadline. */
   readonly renew: (state: CallState, done: (token: AccessToken | undefined) => void) => void
 }
@@ -59,6 +63,7 @@ export const newState = (): CallState => ({
   renewed: undefined,
   failure: undefined,
   isTaken: false,
+  caller: undefined,
   cancels: new Set()
 })
 
@@ -152,11 +157,12 @@ class Contextual extends CallCredentials {
 /** @internal */
 export const makeTokens = <E, R, Refused extends Error>(options: {
   readonly retriever: TokenRetriever<E, R>
-  readonly runtime: Runtime.Runtime<R>
+  /** Of calls that do not say who makes them. */
+  readonly nobody: Runtime.Runtime<never>
   readonly allowInsecure: boolean
   readonly refusal: (reason: "InsecureChannel" | "BoundToken") => Refused
 }): Tokens => {
-  const { allowInsecure, refusal, runtime } = options
+  const { allowInsecure, nobody, refusal } = options
   const retriever = guarded(options.retriever)
   const calls = new AsyncLocalStorage<CallState | undefined>()
   const refused = new WeakSet<object>()
@@ -176,6 +182,8 @@ export const makeTokens = <E, R, Refused extends Error>(options: {
   ): void =>
     calls.run(undefined, () => {
       const running: { cancel?: () => void } = {}
+      // What the caller does not bring is not there, and the retriever fails for want of it.
+      const runtime = (state.caller ?? nobody) as Runtime.Runtime<R>
       const cancel = Runtime.runCallback(runtime)(effect, {
         onExit: (exit) => {
           if (running.cancel !== undefined) state.cancels.delete(running.cancel)
@@ -230,6 +238,12 @@ export const makeTokens = <E, R, Refused extends Error>(options: {
         if (!allowInsecure) return insecure(state)
         metadata.merge(await generate(state, callOptions))
         return metadata
+      }),
+    ofCaller: (caller) =>
+      new Contextual(CallCredentials.createEmpty(), (inner, callOptions) => {
+        const state = calls.getStore() ?? newState()
+        state.caller = caller
+        return calls.run(state, () => inner.generateMetadata(callOptions))
       }),
     renew: (state, done) => {
       const { token } = state
