@@ -14,6 +14,7 @@ import { TokenType } from "./OAuthValues.ts"
  * - `obtainedAt`: when its request was sent; its lifetime counts from here.
  * - `expiresAt`: absent for a token that never expires.
  * - `scope`: what the server granted, where it said so.
+ * - `allowedOrigins`: where it may be sent, for a token of `TokenRetriever.byOrigin`. Absent for one that is bound to no origin.
  * - `keyThumbprint`: of the key that a DPoP token is bound to (RFC 9449 section 6.1), SHA-256, base64url.
  *
  * @since 0.1.0
@@ -26,7 +27,8 @@ export class AccessToken extends Schema.Class<AccessToken>("@effect-oauth/core/A
   scope: Schema.optional(Schema.String),
   obtainedAt: Schema.DateTimeUtcFromNumber,
   expiresAt: Schema.optional(Schema.DateTimeUtcFromNumber),
-  keyThumbprint: Schema.optional(Schema.String)
+  keyThumbprint: Schema.optional(Schema.String),
+  allowedOrigins: Schema.optional(Schema.Array(Schema.String))
 }) {}
 
 /**

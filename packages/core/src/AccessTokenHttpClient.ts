@@ -15,7 +15,7 @@ import type { AccessToken } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
 import { healing } from "./internal/dpop/proving.ts"
 import { authorize, isBound, prove } from "./internal/middleware/attaching.ts"
-import { originsOfRetriever, policy } from "./internal/middleware/destination.ts"
+import { beyond, policy } from "./internal/middleware/destination.ts"
 import { middleware } from "./internal/middleware/middleware.ts"
 import { parts } from "./internal/middleware/perAttempt.ts"
 import { markReplayable } from "./internal/middleware/replay.ts"
@@ -128,8 +128,7 @@ export const make = <E2, R2>(
   retriever: TokenRetriever.TokenRetriever<E2, R2>,
   options: Options = {}
 ): Middleware<E2 | SendError, R2> => {
-  // Of a retriever that knows its origins a redirect to another one is refused as well.
-  const { allowInsecure, allowedOrigins = originsOfRetriever(retriever) } = options
+  const { allowInsecure, allowedOrigins } = options
   return middleware(TokenRetriever.guarded(retriever), {
     refusalOf: policy({ allowedOrigins, allowInsecure }),
     isHealable: options.retryUnauthorized ?? retryUnauthorized,
@@ -269,7 +268,7 @@ export const attach = (token: AccessToken, options: Pick<Options, "allowInsecure
   request: HttpClientRequest.HttpClientRequest
 ): Effect.Effect<HttpClientRequest.HttpClientRequest, SendError> =>
   Effect.suspend((): Effect.Effect<HttpClientRequest.HttpClientRequest, SendError> => {
-    const refused = policy(options)(request.url)
+    const refused = policy(options)(request.url) ?? beyond(token.allowedOrigins, request.url)
     if (refused !== undefined) return Effect.fail(refused)
     return isBound(token)
       ? prove(request, token, healing(), undefined)

@@ -15,12 +15,12 @@ import { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.t
 import { TokenRequestCustomizer } from "./internal/customizer.ts"
 import * as Guarded from "./internal/guarded.ts"
 import { isToken } from "./internal/middleware/attaching.ts"
-import { confine, originOf, parseOrigin } from "./internal/middleware/destination.ts"
+import { beyond, confining, originOf, parseOrigin } from "./internal/middleware/destination.ts"
 import { found } from "./internal/problem.ts"
 import {
   type AccessTokenError,
   type CredentialUnavailable,
-  OriginNotAllowed,
+  type OriginNotAllowed,
   type TokenClientNotFound,
   TokenEndpointError,
   TokenRequestInvalid
@@ -188,8 +188,9 @@ type ContextOf<T> = T extends TokenRetriever<infer _, infer R> ? R : never
 
 /**
  * A retriever for each origin that requests may go to, such as `https://api.example.com`. A request to any other one fails
- * with `OriginNotAllowed`, and so does a redirect, unless `allowedOrigins` of the middleware say otherwise. Throws a
- * `TypeError` for a name that is no origin.
+ * with `OriginNotAllowed`, and so does a redirect, unless `allowedOrigins` of the middleware say otherwise. Its tokens say where
+ * they may go (`allowedOrigins`), so this holds for any retriever that asks this one and gives its token. Throws a `TypeError` for a
+ * name that is no origin.
  *
  * @since 0.1.0
  * @category combinators
@@ -201,15 +202,15 @@ export const byOrigin = <T extends Readonly<Record<string, TokenRetriever<unknow
     Object.entries(retrievers).map(([origin, retriever]) => [parseOrigin(origin, "byOrigin"), retriever])
   )
   const origins = [...known.keys()]
-  return confine((request: RequestContext) => {
-    const origin = originOf(request.url)
-    const retriever = known.get(origin) as
-      | TokenRetriever<ErrorOf<T[keyof T]>, ContextOf<T[keyof T]>>
-      | undefined
-    return retriever === undefined
-      ? new OriginNotAllowed({ origin, problem: `tokens are known for ${origins.join(", ")} only` })
-      : retriever(request)
-  }, origins)
+  const { confine, original } = confining(origins)
+  return (request) => {
+    const refused = beyond(origins, request.url)
+    if (refused !== undefined) return Effect.fail(refused)
+    const retriever = known.get(originOf(request.url)) as TokenRetriever<ErrorOf<T[keyof T]>, ContextOf<T[keyof T]>>
+    const { rejected } = request
+    const token = retriever(rejected === undefined ? request : { ...request, rejected: original(rejected) })
+    return Effect.map(token, (token) => isToken(token) ? confine(token) : token)
+  }
 }
 
 const fixed = (token: AccessToken): TokenRetriever<never> => {
@@ -332,7 +333,14 @@ export const tokenExchange = <E, R, E2 = never, R2 = never, E3 = never, R3 = nev
         Effect.flatMap(parametersOf(request, parties), (wanted) =>
           request.rejected === undefined
             ? manager.get(name, demanding(request, wanted))
-            : manager.renew(name, request.rejected, wanted))
+            : manager.renew(name, request.rejected, wanted)).pipe(
+            // A token for another one goes no further than that may.
+            Effect.map((token) =>
+              parties.subject.allowedOrigins === undefined
+                ? token
+                : confining(parties.subject.allowedOrigins).confine(token)
+            )
+          )
 
       return Effect.gen(function*() {
         const parties: Parties = {

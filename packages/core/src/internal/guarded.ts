@@ -31,7 +31,7 @@ export const guarded = <A, E, R>(
 
 const known = new WeakSet<object>()
 
-/** @internal Says of a retriever that it is this library's own, and needs no guard. */
+/** @internal Says of a retriever that it is this library's own. It spares the guard, and changes nothing else. */
 export const trusted = <T extends object>(retriever: T): T => {
   known.add(retriever)
   return retriever

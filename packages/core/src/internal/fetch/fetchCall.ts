@@ -16,7 +16,7 @@ import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import * as AccessTokenHttpClient from "../../AccessTokenHttpClient.ts"
 import type { TokenRetriever } from "../../TokenRetriever.ts"
-import { originOf, policy } from "../middleware/destination.ts"
+import { beyond, originOf, policy } from "../middleware/destination.ts"
 import { isReplayable } from "../middleware/replay.ts"
 import * as Redirects from "./redirects.ts"
 
@@ -83,6 +83,8 @@ const rejected = (problem: string) => Effect.fail(new Rejection({ reason: new Ty
 interface Arrived {
   readonly response: Response
   readonly hasRenewed: boolean
+  /** Where the token may go, if it says so. */
+  readonly allowedOrigins: ReadonlyArray<string> | undefined
 }
 
 const bodyOf = (body: Redirects.Hop["body"]): HttpBody.HttpBody =>
@@ -110,8 +112,7 @@ export const fetchWith = <E, R>(
   settings: Settings
 ) => {
   const refusalOf = policy(settings)
-  const healing = AccessTokenHttpClient.make(retriever, settings)
-  const notHealing = AccessTokenHttpClient.make(retriever, { ...settings, retryUnauthorized: false })
+  const notHealing = { ...settings, retryUnauthorized: false as const }
 
   const send = (hop: Redirects.Hop, { common, signal }: Opened, signed: PlatformHeaders.Headers) => {
     const headers = new Headers(hop.headers)
@@ -140,8 +141,14 @@ export const fetchWith = <E, R>(
   ): Effect.Effect<Arrived, E | AccessTokenHttpClient.SendError | Rejection, R> =>
     Effect.suspend(() => {
       const used = new Set<string | undefined>()
+      let allowedOrigins: ReadonlyArray<string> | undefined
       let native: Response | undefined
       let thrown: unknown
+      const noting: TokenRetriever<E, R> = (request) =>
+        Effect.tap(retriever(request), (token) => {
+          allowedOrigins = token.allowedOrigins
+        })
+      const withToken = AccessTokenHttpClient.make(noting, heals ? settings : notHealing)
       const transport = HttpClient.make((attempt) => {
         used.add(attempt.headers["authorization"])
         return Effect.tryPromise({
@@ -163,7 +170,7 @@ export const fetchWith = <E, R>(
         headers: PlatformHeaders.fromInput(hop.headers),
         body: bodyOf(hop.body)
       })
-      return (heals ? healing : notHealing)(transport).execute(request).pipe(
+      return withToken(transport).execute(request).pipe(
         Effect.mapError((error) =>
           HttpClientError.isHttpClientError(error)
             ? new Rejection({ reason: thrown ?? error })
@@ -176,7 +183,7 @@ export const fetchWith = <E, R>(
             ? reread(native, response)
             : Effect.succeed(native)
         ),
-        Effect.map((response) => ({ response, hasRenewed: used.size > 1 }))
+        Effect.map((response) => ({ response, hasRenewed: used.size > 1, allowedOrigins }))
       )
     })
 
@@ -184,7 +191,7 @@ export const fetchWith = <E, R>(
     Effect.tryPromise({
       try: () => send(hop, opened, PlatformHeaders.empty),
       catch: (reason) => new Rejection({ reason })
-    }).pipe(Effect.map((response) => ({ response, hasRenewed: false })))
+    }).pipe(Effect.map((response) => ({ response, hasRenewed: false, allowedOrigins: undefined })))
 
   const call = (opened: Opened): Effect.Effect<Response, E | AccessTokenHttpClient.SendError | Rejection, R> =>
     Effect.gen(function*() {
@@ -192,8 +199,11 @@ export const fetchWith = <E, R>(
       let hop = opened.first
       let isAway = false
       let mayHeal = true
+      let allowedOrigins: ReadonlyArray<string> | undefined
       for (let redirects = 0;; redirects++) {
-        const { hasRenewed, response }: Arrived = yield* isAway ? bare(hop, opened) : authorized(hop, opened, mayHeal)
+        const arrived: Arrived = yield* isAway ? bare(hop, opened) : authorized(hop, opened, mayHeal)
+        const { hasRenewed, response } = arrived
+        allowedOrigins ??= arrived.allowedOrigins
         if (opened.redirect === "manual" || !Redirects.isRedirect(response)) {
           return redirects === 0 ? response : Object.defineProperty(response, "redirected", { value: true })
         }
@@ -202,7 +212,9 @@ export const fetchWith = <E, R>(
         if (redirects === Redirects.limit) return yield* rejected("there are too many redirects")
         const next = Redirects.nextHop(hop, response, isReplayable(bodyOf(hop.body)))
         if (typeof next === "string") return yield* rejected(next)
-        const refused = settings.allowedOrigins === undefined ? undefined : refusalOf(next.url)
+        const refused = settings.allowedOrigins === undefined
+          ? beyond(allowedOrigins, next.url)
+          : refusalOf(next.url)
         if (refused !== undefined) return yield* refused
         hop = next
         mayHeal &&= !hasRenewed

@@ -27,6 +27,8 @@ export interface Call {
   renewed: AccessToken | undefined
   /** What the API said of the proofs, if a bound token was sent. */
   healing: Healing | undefined
+  /** Whether the fiber that sends it was told what a proof, or a token that is bound to origins, needs. */
+  isGuarded: boolean
 }
 
 /** @internal What leaves the middleware has forgotten the token. */

@@ -5,12 +5,16 @@
 import type * as Headers from "@effect/platform/Headers"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import { originOf } from "./destination.ts"
+import type { AccessToken } from "../../AccessToken.ts"
+import type { OriginNotAllowed } from "../../OAuthError.ts"
+import { beyond, originOf } from "./destination.ts"
 
 type Request = HttpClientRequest.HttpClientRequest
 
 interface Journey {
   readonly home: string
+  /** Where the token that was sent may go, if it says so. */
+  readonly allowedOrigins: ReadonlyArray<string> | undefined
   away: boolean
 }
 
@@ -25,7 +29,13 @@ export const withOwnHeaders = (request: Request): Request => {
 export interface Journeys {
   /** Whether a redirect has led this execution away from the origin it began at. There is no way back from there. */
   readonly isAway: (request: Request) => boolean
-  readonly note: (request: Request, response: HttpClientResponse.HttpClientResponse) => void
+  /** Why an execution that was led away must not go on, not even without a token. */
+  readonly refusalOf: (request: Request) => OriginNotAllowed | undefined
+  readonly note: (
+    request: Request,
+    response: HttpClientResponse.HttpClientResponse,
+    token: AccessToken | undefined
+  ) => void
 }
 
 /** @internal */
@@ -40,10 +50,11 @@ export const make = (): Journeys => {
       journey.away ||= originOf(request.url) !== journey.home
       return journey.away
     },
-    note: (request, response) => {
+    refusalOf: (request) => beyond(journeys.get(request.headers)?.allowedOrigins, request.url),
+    note: (request, response, token) => {
       if (response.status < 300 || response.status >= 400 || journeys.has(request.headers)) return
       redirected = true
-      journeys.set(request.headers, { home: originOf(request.url), away: false })
+      journeys.set(request.headers, { home: originOf(request.url), allowedOrigins: token?.allowedOrigins, away: false })
     }
   }
 }

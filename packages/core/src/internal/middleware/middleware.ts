@@ -9,7 +9,7 @@ import * as UrlParams from "@effect/platform/UrlParams"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { type AccessToken, expiryMillis, isSame } from "../../AccessToken.ts"
-import { CredentialUnavailable, type KeyBindingMismatch, type OriginNotAllowed } from "../../OAuthError.ts"
+import { CredentialUnavailable, type KeyBindingMismatch, OriginNotAllowed } from "../../OAuthError.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
 import type { RequestContext, TokenRetriever } from "../../TokenRetriever.ts"
 import * as WwwAuthenticate from "../../WwwAuthenticate.ts"
@@ -19,7 +19,7 @@ import * as Proving from "../dpop/proving.ts"
 import { isKnown } from "../known.ts"
 import { authorize, isBound, isToken, prove } from "./attaching.ts"
 import { bare, bareFailure, type Call, withResponse } from "./call.ts"
-import type { Policy } from "./destination.ts"
+import { beyond, type Policy } from "./destination.ts"
 import * as Journeys from "./journeys.ts"
 import { parts } from "./perAttempt.ts"
 import { drained, isReplayable } from "./replay.ts"
@@ -71,7 +71,12 @@ const noToken = Effect.suspend(() =>
 
 /** The token on the request of one attempt, proven if it is bound. */
 const signed = (request: Request, token: AccessToken, call: Call) => {
-  if (!isBound(token)) return Effect.succeed(authorize(request, token))
+  if (!isBound(token)) {
+    if (token.allowedOrigins === undefined) return Effect.succeed(authorize(request, token))
+    call.isGuarded = true
+    return Effect.as(guard, authorize(request, token))
+  }
+  call.isGuarded = true
   const healing = call.healing ??= Proving.healing()
   return Effect.zipRight(guard, prove(request, token, healing, call.options?.proofClaims))
 }
@@ -87,9 +92,21 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
     call.token = undefined
     const refused = refusalOf(request.url)
     if (refused !== undefined) return Effect.fail(refused)
-    if (journeys.isAway(request)) return Effect.succeed(request)
-    const authorized = (token: AccessToken) => {
+    if (journeys.isAway(request)) {
+      if (settings.followsNothing) return Effect.succeed(request)
+      const refused = journeys.refusalOf(request)
+      if (refused !== undefined) return Effect.fail(refused)
+      if (!sendWithout) return Effect.succeed(request)
+      // No token may have come so far, so none has said where the request may go.
+      return Effect.matchEffect(retriever(contextOf(request, call.options, undefined)), {
+        onFailure: (error) => error instanceof OriginNotAllowed ? Effect.fail(error) : Effect.succeed(request),
+        onSuccess: () => Effect.succeed(request)
+      })
+    }
+    const authorized = (token: AccessToken): Effect.Effect<Request, SendError> => {
       if (!isToken(token)) return noToken
+      const refused = beyond(token.allowedOrigins, request.url)
+      if (refused !== undefined) return Effect.fail(refused)
       call.token = token
       noteUse(token, fiber)
       return signed(request, token, call)
@@ -97,7 +114,8 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
     if (call.renewed !== undefined) return authorized(call.renewed)
     const ready = Effect.flatMap(retriever(contextOf(request, call.options, undefined)), authorized)
     if (!sendWithout) return ready
-    return Effect.catchAll(ready, () => {
+    return Effect.catchAll(ready, (error) => {
+      if (error instanceof OriginNotAllowed) return Effect.fail(error)
       call.token = undefined
       return Effect.succeed(request)
     })
@@ -106,7 +124,7 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
   /** Every answer passes here, also that to a second sending: a redirect of either must not lead the token away. */
   const received = (signed: Response, call: Call): Response => {
     const response = bare(signed, call)
-    if (call.request !== undefined) journeys.note(call.request, response)
+    if (call.request !== undefined) journeys.note(call.request, response, call.token)
     return response
   }
 
@@ -148,7 +166,8 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
           request: undefined,
           token: undefined,
           renewed: undefined,
-          healing: undefined
+          healing: undefined,
+          isGuarded: false
         }
         const sent = postprocess<E2 | SendError, R2>(
           Effect.flatMap(request, (each) => prepare(each, call, fiber))
@@ -183,7 +202,7 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
           Effect.matchEffect(attempt, {
             onSuccess: (signed) => {
               const response = received(signed, call)
-              if (call.healing === undefined) {
+              if (!call.isGuarded) {
                 return response.status < 300 ? Effect.succeed(response) : renew(response, Effect.succeed)
               }
               return Effect.zipRight(restore(currentContext), heal(response, Effect.succeed))
@@ -193,7 +212,7 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
               const healed = error instanceof HttpClientError.ResponseError
                 ? heal(error.response, (response) => Effect.fail(withResponse(error, response)))
                 : Effect.fail(error)
-              return call.healing === undefined ? healed : Effect.zipRight(restore(currentContext), healed)
+              return call.isGuarded ? Effect.zipRight(restore(currentContext), healed) : healed
             }
           })
         )
