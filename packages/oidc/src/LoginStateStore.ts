@@ -24,6 +24,7 @@ import type { BrowserCookies } from "./Session.ts"
  * A login that is under way.
  *
  * - `key`: the private JWK that the tokens will be bound to, as JSON text.
+ * - `issuerInAnswer`: when the login began, the server said that its answers name it (RFC 9207).
  * - `returnTo`: the local path that the user comes back to.
  * - `maxAge` (in seconds), `acrValues`: as they were asked for.
  * - `startedAt`: in milliseconds since 1970.
@@ -36,6 +37,7 @@ export class LoginState extends Schema.Class<LoginState>("@effect-oauth/oidc/Log
   nonce: Schema.Redacted(Schema.String),
   codeVerifier: Schema.Redacted(Schema.String),
   redirectUri: Schema.String,
+  issuerInAnswer: Schema.optional(Schema.Boolean),
   returnTo: Schema.String,
   startedAt: Schema.Number,
   key: Schema.optional(Schema.Redacted(Schema.String)),

@@ -26,6 +26,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as CallbackPath from "./internal/browser/callbackPath.ts"
 import { customized } from "./internal/incoming.ts"
 import { causeOf, nameOf } from "./internal/nameOf.ts"
 import * as Client from "./OidcClient.ts"
@@ -141,6 +142,18 @@ const register = (parsed: ReadonlyArray<readonly [name: string, client: Parsed]>
       if (Either.isRight(client)) clients.push(client.right)
       else problems.push(...client.left)
     }
+    const callbackPaths = new Map<string, Client.OidcClient>()
+    for (const client of [...registry.defined.values(), ...clients]) {
+      const route = CallbackPath.plainPath(client.callbackPath)
+      const first = callbackPaths.get(route) ?? client
+      callbackPaths.set(route, first)
+      if (client.callbackPath !== first.callbackPath) {
+        const problem =
+          `is the route of "${first.callbackPath}", which client "${first.name}" has: write both alike, or ` +
+          "take another path"
+        problems.push({ client: client.name, field: "callbackPath", problem })
+      }
+    }
     const defaults = [...registry.defined.values(), ...clients].filter(({ isDefault }) => isDefault)
     for (const { name } of defaults.slice(1)) {
       problems.push({ client: name, field: "default", problem: `"${defaults[0]?.name}" is the default already` })
@@ -235,8 +248,9 @@ export const layerConfig = (
 /**
  * - `timeToLive`: how long a resolved client is kept. Default 5 minutes.
  * - `capacity`: how many are kept. Default 1,000.
- * - `callbackPaths`: where their logins come back to; each client's `callbackPath` is one of them. Default
- *   `/auth/callback`.
+ * - `callbackPaths`: where their logins come back to; each client's `callbackPath` is one of them, the first one where it says
+ *   none. A segment `:client` stands for the client's name, as in `/auth/callback/:client`: clients of different servers that
+ *   do not name themselves in their answers (RFC 9207) need a path each. Default `/auth/callback`.
  *
  * @since 0.1.0
  * @category models
@@ -256,12 +270,13 @@ const lookup = <E>(
 ) =>
 (name: string): Found => {
   const unavailable = (error: string) => new TokenClientUnavailable({ clientName: name, cause: error })
+  const possible = callbackPaths.map((path) => CallbackPath.ofClient(path, name))
   return Effect.suspend(() => resolve(name)).pipe(
     Effect.mapError((error) => error instanceof OidcClientNotFound ? error : unavailable(nameOf(error))),
-    Effect.flatMap((options) => Client.parse(name, options)),
+    Effect.flatMap((options) => Client.parse(name, { ...options, callbackPath: options.callbackPath ?? possible[0] })),
     Effect.flatMap(Either.mapLeft(invalid)),
     Effect.filterOrFail(
-      ({ callbackPath }) => callbackPaths.includes(callbackPath),
+      ({ callbackPath }) => possible.includes(callbackPath),
       () => invalid([{ client: name, field: "callbackPath", problem: "is none of the resolver's callbackPaths" }])
     ),
     Effect.catchAllCause((cause) =>

@@ -320,6 +320,8 @@ export class LoginRefused extends Schema.TaggedError<LoginRefused>("@effect-oaut
  *
  * - `form`: parameters are missing, doubled or malformed.
  * - `state`: no login with this state was begun in this browser, or it took longer than it may, or it is finished already.
+ * - `path`: the answer arrived at another path than the login was to come back to: that of another client (RFC 9700 section
+ *   4.4.2).
  * - `issuer`: the answer is of another server than the login was sent to (RFC 9207).
  * - `signature`: the answer of this client is to be signed and is not, or not as it has to be (JARM).
  *
@@ -328,7 +330,7 @@ export class LoginRefused extends Schema.TaggedError<LoginRefused>("@effect-oaut
  */
 export class LoginAnswerInvalid
   extends Schema.TaggedError<LoginAnswerInvalid>("@effect-oauth/oidc/LoginAnswerInvalid")("LoginAnswerInvalid", {
-    reason: Schema.Literal("form", "state", "issuer", "signature"),
+    reason: Schema.Literal("form", "state", "path", "issuer", "signature"),
     problem: Schema.String
   })
 {

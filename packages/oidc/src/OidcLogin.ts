@@ -8,12 +8,7 @@ import type { AuthorizationDetail } from "@effect-oauth/core/AuthorizationDetail
 import { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
 import { backchannel } from "@effect-oauth/core/Backchannel"
 import { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
-import {
-  type CredentialUnavailable,
-  DiscoveryError,
-  type SigningError,
-  type TokenRequestInvalid
-} from "@effect-oauth/core/OAuthError"
+import type { CredentialUnavailable, SigningError, TokenRequestInvalid } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
@@ -32,9 +27,11 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { CurrentUser } from "./CurrentUser.ts"
 import { IdTokenVerifier } from "./IdToken.ts"
+import { isAddressOf } from "./internal/browser/callbackPath.ts"
 import { localPath } from "./internal/browser/localPath.ts"
 import { issuerProblem, parseAnswer } from "./internal/login/answer.ts"
 import * as AuthorizationRequest from "./internal/login/authorizationRequest.ts"
+import * as SharedCallbacks from "./internal/login/sharedCallbacks.ts"
 import * as SignedAnswer from "./internal/login/signedAnswer.ts"
 import * as UserInfo from "./internal/login/userInfo.ts"
 import { lockOf } from "./internal/refresh/refresh.ts"
@@ -113,6 +110,19 @@ export type CallbackError =
   | SessionTooLarge
 
 /**
+ * Where the answer to a login arrived.
+ *
+ * - `path`: of the route that received it, the `callbackPath` of its client: `/auth/callback`. Take it from the definition of
+ *   the route, not from the request. It is resolved against the `publicUrl` of `Sessions`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Arrival {
+  readonly path: string
+}
+
+/**
  * Who has signed in, and where they wanted to go: a path of this program.
  *
  * @since 0.1.0
@@ -131,10 +141,14 @@ export class OidcLogin extends Context.Tag("@effect-oauth/oidc/OidcLogin")<OidcL
   /** Begins a login; the user's browser has to go to this address next. It is for this browser only, and secret. */
   readonly start: (options?: LoginOptions) => Effect.Effect<URL, StartError, CurrentUser>
   /**
-   * The other end: what the server sent the browser back with. Everything is checked before anybody is signed in; then the
-   * session has a new id.
+   * Finishes a login by what the server sent the browser back with. Everything is checked before the user is signed in; then
+   * the session has a new id. An answer that arrived at another path than the login was to come back to ends the login with
+   * `LoginAnswerInvalid`, and nothing is sent to any server (RFC 9700 section 2.1).
    */
-  readonly callback: (parameters: URLSearchParams) => Effect.Effect<SignedIn, CallbackError, CurrentUser>
+  readonly callback: (
+    parameters: URLSearchParams,
+    arrival: Arrival
+  ) => Effect.Effect<SignedIn, CallbackError, CurrentUser>
   /** Begins a login that an API has demanded (RFC 9470), and comes back to `returnTo`. */
   readonly stepUp: (
     required: StepUpRequired,
@@ -193,34 +207,12 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
       ? SessionKeys.generate(client.name)
       : Effect.succeed({ key: client.dpop, text: undefined })
 
-  const addressOf = (client: OidcClient, parameters: AuthorizationRequest.Parameters) =>
-    Effect.gen(function*() {
-      const metadata = yield* server.metadata(client.login)
-      const { authorizationEndpoint } = metadata
-      if (authorizationEndpoint === undefined) {
-        return yield* new DiscoveryError({
-          clientName: client.name,
-          endpoint: client.issuer,
-          issuer: client.issuer,
-          document: "metadata",
-          problem: "it names no authorization_endpoint",
-          retryable: false
-        })
-      }
-      if (!AuthorizationRequest.isPushed(client, metadata)) {
-        return AuthorizationRequest.withParameters(authorizationEndpoint, parameters)
-      }
-      const { requestUri } = yield* endpoint.pushAuthorization(client.login, parameters)
-      return AuthorizationRequest.withParameters(authorizationEndpoint, {
-        client_id: client.login.clientId,
-        request_uri: requestUri
-      })
-    })
-
   const start = (options: LoginOptions = {}): Effect.Effect<URL, StartError, CurrentUser> =>
     Effect.gen(function*() {
       const { session } = yield* CurrentUser
       const client = yield* clients.get(options.client)
+      const metadata = yield* server.metadata(client.login)
+      if (!SharedCallbacks.namesIssuer(client, metadata)) yield* SharedCallbacks.refuse(client, { clients, server })
       const { key, text } = yield* keyFor(client)
       const state = Redacted.make(signer.random(32))
       const codeVerifier = Redacted.make(signer.random(32))
@@ -230,6 +222,7 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
         nonce: Redacted.make(signer.random(32)),
         codeVerifier,
         redirectUri: new URL(client.callbackPath, sessions.publicUrl).href,
+        issuerInAnswer: metadata.issuerInAuthorizationResponse,
         returnTo: localPath(options.returnTo) ?? "/",
         startedAt: yield* Clock.currentTimeMillis,
         key: text,
@@ -243,13 +236,14 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
         { state, challenge, thumbprint: key?.thumbprint },
         options
       )
-      const address = yield* addressOf(client, yield* AuthorizationRequest.signed(signer, client, parameters))
+      const request = yield* AuthorizationRequest.signed(signer, client, parameters)
+      const address = yield* AuthorizationRequest.addressOf(endpoint, client, metadata, request)
       yield* logins.save(state, login, session.cookies, client.responseMode.startsWith("form_post") ? "none" : "lax")
       return address
     })
 
   /** The login that these parameters answer, if this browser began one. */
-  const begun = (parameters: URLSearchParams, session: Session) =>
+  const begun = (parameters: URLSearchParams, arrival: Arrival, session: Session) =>
     Effect.gen(function*() {
       const refused = (reason: LoginAnswerInvalid["reason"], problem: string) =>
         new LoginAnswerInvalid({ reason, problem })
@@ -267,15 +261,19 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
           "this browser has no such login under way: it was begun in another one, is finished, or took longer than 10 minutes"
         )
       }
+      // Before anything is requested from a server: it may be the wrong one.
+      if (!isAddressOf(login.value.redirectUri, arrival.path, sessions.publicUrl)) {
+        return yield* refused("path", "it arrived at another path than the login was to come back to")
+      }
       const client = yield* clients.get(login.value.clientName)
       const unsigned = yield* SignedAnswer.problemOf(verifier, client, response)
       if (unsigned !== undefined) return yield* refused("signature", unsigned)
       const metadata = yield* server.metadata(client.login)
-      const wrong = issuerProblem(answer.right.issuer, {
-        issuer: client.issuer,
-        supported: metadata.issuerInAuthorizationResponse
-      })
+      // What the server said of itself when the login began cannot be taken back.
+      const supported = login.value.issuerInAnswer === true || metadata.issuerInAuthorizationResponse
+      const wrong = issuerProblem(answer.right.issuer, { issuer: client.issuer, supported })
       if (wrong !== undefined) return yield* refused("issuer", wrong)
+      if (!supported && response === undefined) yield* SharedCallbacks.refuse(client, { clients, server })
       return { answer: answer.right, client, login: login.value }
     })
 
@@ -356,10 +354,13 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
     )
   }
 
-  const callback = (parameters: URLSearchParams): Effect.Effect<SignedIn, CallbackError, CurrentUser> =>
+  const callback = (
+    parameters: URLSearchParams,
+    arrival: Arrival
+  ): Effect.Effect<SignedIn, CallbackError, CurrentUser> =>
     Effect.gen(function*() {
       const { session } = yield* CurrentUser
-      const { answer, client, login } = yield* begun(parameters, session)
+      const { answer, client, login } = yield* begun(parameters, arrival, session)
       const { returnTo } = login
       if (answer._tag === "Refused") {
         const { error, errorDescription } = answer

@@ -16,6 +16,7 @@ import * as Option from "effect/Option"
 import type * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { CurrentUser } from "./CurrentUser.ts"
+import * as CallbackPath from "./internal/browser/callbackPath.ts"
 import { crossSiteProblem } from "./internal/browser/sameSite.ts"
 import { causeOf } from "./internal/nameOf.ts"
 import { builtIn } from "./internal/routes/pages.ts"
@@ -152,9 +153,9 @@ const make = (options: Options) =>
       }).pipe(Effect.matchEffect({ onFailure: failed, onSuccess: (address) => Effect.succeed(goTo(address)) }))
     })
 
-    const finish = (parameters: URLSearchParams) =>
+    const finish = (parameters: URLSearchParams, path: string) =>
       Effect.flatMap(CurrentUser, (user) =>
-        Effect.matchEffect(login.callback(parameters), {
+        Effect.matchEffect(login.callback(parameters, { path }), {
           onSuccess: ({ returnTo }) => Effect.succeed(goTo(returnTo)),
           // Who goes back to the callback in the browser's history is signed in already.
           onFailure: (error) =>
@@ -163,15 +164,21 @@ const make = (options: Options) =>
               : failed(error)
         }))
 
-    const answered: Handler<CurrentUser> = Effect.flatMap(
-      HttpServerRequest.HttpServerRequest,
-      (request) => finish(parametersOf(request))
-    )
+    /** Of the route, not of the request, which proxies may have changed. */
+    const pathOf = (route: string): Effect.Effect<string, never, HttpLayerRouter.RouteContext> =>
+      Effect.map(HttpLayerRouter.params, ({ client = "" }) => CallbackPath.ofClient(route, client) ?? route)
 
-    const posted: Handler<CurrentUser> = Effect.flatMap(
-      HttpServerRequest.HttpServerRequest,
-      (request) => Effect.flatMap(formOf(request), finish)
-    )
+    const answered = (route: string): Handler<CurrentUser | HttpLayerRouter.RouteContext> =>
+      Effect.flatMap(
+        Effect.zip(HttpServerRequest.HttpServerRequest, pathOf(route)),
+        ([request, path]) => finish(parametersOf(request), path)
+      )
+
+    const posted = (route: string): Handler<CurrentUser | HttpLayerRouter.RouteContext> =>
+      Effect.flatMap(
+        Effect.zip(HttpServerRequest.HttpServerRequest, pathOf(route)),
+        ([request, path]) => Effect.flatMap(formOf(request), (form) => finish(form, path))
+      )
 
     const signOut: Handler<CurrentUser> = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
       const problem = crossSiteProblem(request, sessions.publicUrl.origin)
@@ -236,26 +243,13 @@ const make = (options: Options) =>
     }
   })
 
-/** As the router reads it: neither case, nor escapes, nor further slashes make it another path. */
-const plainPath = (address: string): string => {
-  const path = address.split(/[?#]/, 1)[0] ?? ""
-  const decoded = path.replace(
-    /%[0-7][0-9a-f]/gi,
-    (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16))
-  )
-  return decoded.toLowerCase().replace(/\/{2,}/g, "/").replace(/\/$/, "")
-}
-
 /**
  * Code, state and tokens are in the addresses of these routes: neither the log nor a span of the platform shows them. The
  * routes may be mounted below a prefix, which nobody tells them.
  */
 const unobserved = (paths: ReadonlyArray<string>) => {
-  const endings = paths.map(plainPath)
-  const isOurs = ({ url }: HttpServerRequest.HttpServerRequest): boolean => {
-    const path = plainPath(url)
-    return endings.some((ending) => path.endsWith(ending))
-  }
+  const routes = paths.map(CallbackPath.isAt)
+  const isOurs = ({ url }: HttpServerRequest.HttpServerRequest): boolean => routes.some((isAt) => isAt(url))
   return Layer.scopedDiscard(
     Effect.locallyScopedWith(
       HttpMiddleware.currentTracerDisabledWhen,
@@ -279,13 +273,13 @@ export const layer = (
     const quiet = <E, R>(handler: Effect.Effect<Response, E, R>) =>
       HttpMiddleware.withLoggerDisabled(Effect.map(Effect.tapDefect(handler, brokeOff), guarded))
     // Within, so that a session that cannot be opened is as quiet as the rest.
-    const page = (handler: Handler<CurrentUser>) =>
+    const page = <R>(handler: Handler<R>) =>
       quiet(Effect.map(Effect.provideService(OidcSession.middleware(handler), Sessions, sessions), unframed))
     const ours = HttpLayerRouter.addAll([
       HttpLayerRouter.route("GET", paths.login, page(handlers.start)),
       ...callbackPaths.flatMap((path) => [
-        HttpLayerRouter.route("GET", path, page(handlers.answered)),
-        HttpLayerRouter.route("POST", path, page(handlers.posted))
+        HttpLayerRouter.route("GET", path, page(handlers.answered(path))),
+        HttpLayerRouter.route("POST", path, page(handlers.posted(path)))
       ]),
       HttpLayerRouter.route("GET", paths.logout, page(handlers.askToSignOut)),
       HttpLayerRouter.route("POST", paths.logout, page(handlers.signOut)),

@@ -36,7 +36,7 @@ const start = Effect.gen(function*() {
   const clients = { web: { ...registration(provider), dpop: true } }
   const logins = (_: unknown) => LoginStateStore.layerStored.pipe(Layer.provide(WebApp.loginServices(watched.store)))
   const first = yield* WebApp.serve({ clients, over: logins })
-  const second = yield* WebApp.serve({ clients, over: logins })
+  const second = yield* WebApp.serve({ clients, over: logins, sessions: { publicUrl: first.url } })
   return { ...watched, provider, first, second, browser: new UserAgent() }
 })
 

@@ -2,8 +2,9 @@
  * What a login asks the server for (OpenID Connect Core 1.0 section 3.1.2.1), plain, signed or pushed.
  */
 import type { Metadata } from "@effect-oauth/core/AuthorizationServer"
-import type { SigningError } from "@effect-oauth/core/OAuthError"
+import { DiscoveryError, type SigningError } from "@effect-oauth/core/OAuthError"
 import type { Signer } from "@effect-oauth/core/Signer"
+import type { ExchangeError, TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -92,16 +93,39 @@ export const signed = (
   })
 }
 
-/** @internal Whether the parameters go to the server directly (RFC 9126). */
-export const isPushed = ({ pushedAuthorization }: OidcClient, metadata: Metadata): boolean =>
+/** Whether the parameters go to the server directly (RFC 9126). */
+const isPushed = ({ pushedAuthorization }: OidcClient, metadata: Metadata): boolean =>
   pushedAuthorization === "always" || metadata.requiresPushedAuthorization ||
   (pushedAuthorization === "auto" && metadata.pushedAuthorizationRequestEndpoint !== undefined)
 
-/** @internal */
-export const withParameters = (endpoint: URL, parameters: Parameters): URL => {
+const withParameters = (endpoint: URL, parameters: Parameters): URL => {
   const url = new URL(endpoint)
   for (const [name, value] of Object.entries(parameters)) {
     for (const item of typeof value === "string" ? [value] : value) url.searchParams.append(name, item)
   }
   return url
 }
+
+/** @internal Where the browser is sent, with the parameters or with a reference to them. */
+export const addressOf = (
+  endpoint: TokenEndpoint["Type"],
+  client: OidcClient,
+  metadata: Metadata,
+  parameters: Parameters
+): Effect.Effect<URL, ExchangeError | DiscoveryError> =>
+  Effect.gen(function*() {
+    const { authorizationEndpoint } = metadata
+    if (authorizationEndpoint === undefined) {
+      return yield* new DiscoveryError({
+        clientName: client.name,
+        endpoint: client.issuer,
+        issuer: client.issuer,
+        document: "metadata",
+        problem: "it names no authorization_endpoint",
+        retryable: false
+      })
+    }
+    if (!isPushed(client, metadata)) return withParameters(authorizationEndpoint, parameters)
+    const { requestUri } = yield* endpoint.pushAuthorization(client.login, parameters)
+    return withParameters(authorizationEndpoint, { client_id: client.login.clientId, request_uri: requestUri })
+  })
