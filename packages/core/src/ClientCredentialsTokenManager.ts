@@ -202,7 +202,8 @@ export const make: Effect.Effect<
       ? Effect.map(keys.get(client.name), ({ thumbprint }) => thumbprint)
       : Effect.succeed("")
     return thumbprint.pipe(
-      Effect.flatMap((thumbprint) => signer.sha256(`${key}\n${thumbprint}`)),
+      // As JSON, which escapes lone surrogates: as UTF-8 they would all be the same character.
+      Effect.flatMap((thumbprint) => signer.sha256(JSON.stringify([key, thumbprint]))),
       Effect.map((hash) => `${client.name}:${hash}`)
     )
   }

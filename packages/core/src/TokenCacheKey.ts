@@ -41,9 +41,11 @@ const parametersKey = (parameters: Readonly<Record<string, ParameterValue>>): st
 
 const scopeKey = (scope: string | undefined): string => scope === undefined ? "" : OAuthValues.normalizeScope(scope)
 
-/** Resources are URIs, which hold no space. */
-const resourceKey = (resource: string | ReadonlyArray<string>): string =>
-  typeof resource === "string" ? resource : [...resource].sort().join(" ")
+const resourceKey = (resource: string | ReadonlyArray<string>): string => {
+  if (typeof resource === "string") return JSON.stringify(resource)
+  const [first] = resource
+  return JSON.stringify(first !== undefined && resource.length === 1 ? first : [...resource].sort())
+}
 
 /** Whose authority: subjects are told apart by their tokens. */
 const grantKey = (grant: TokenGrant.TokenGrant): string =>

@@ -147,7 +147,13 @@ export const extrasOf = (
   return { ...own, ...parameters, ...(details === undefined ? {} : { authorization_details: details }) }
 }
 
-/** @internal Checked once for each parameters object, when it is first seen. */
+/**
+ * The first problem of what a request asks for, as `ClientCredentialsTokenManager` and `TokenEndpoint` find it; `undefined` if
+ * there is none. For retrievers and managers of your own.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
 export const validate = (
   clientName: string,
   parameters: TokenRequestParameters

@@ -249,7 +249,14 @@ describe("ClientCredentialsTokenManager", () => {
   describe("the built-in key", () => {
     const client = Effect.runSync(TokenClient.make("worker", { ...options, scope: "s", parameters: { p: "1" } }))
     const scope = FastCheck.constantFrom(undefined, "a", "b", "a b", "s")
-    const resource = FastCheck.constantFrom(undefined, "https://a.test/", ["https://a.test/", "https://b.test/"])
+    const resource = FastCheck.constantFrom<string | ReadonlyArray<string> | undefined>(
+      undefined,
+      "https://a.test/",
+      ["https://a.test/"],
+      ["https://a.test/", "https://b.test/"],
+      "urn:a urn:b",
+      ["urn:a", "urn:b"]
+    )
     const parameters = FastCheck.option(
       FastCheck.dictionary(FastCheck.constantFrom("p", "q"), FastCheck.constantFrom("1", "2", "1\n")),
       { nil: undefined }
@@ -272,5 +279,12 @@ describe("ClientCredentialsTokenManager", () => {
         meaning(one) === meaning(other)
       )
     }, { fastCheck: { numRuns: 2000 } })
+
+    it("tells one resource with a space from two", () => {
+      assert.notStrictEqual(
+        structural(client, { resource: "urn:a urn:b" }, undefined),
+        structural(client, { resource: ["urn:a", "urn:b"] }, undefined)
+      )
+    })
   })
 })

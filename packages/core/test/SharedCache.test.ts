@@ -141,6 +141,18 @@ describe("a token for all processes", () => {
       assert.strictEqual(fleet.server.seen.length, 1)
     }))
 
+  it.scoped("is one for each partition, whatever characters are in it", () =>
+    Effect.gen(function*() {
+      const fleet = { store: yield* TokenStore.makeMemory, server: counting() }
+      const one = yield* start(fleet)
+      const other = yield* start(fleet)
+      // As UTF-8 all of these are U+FFFD.
+      for (const [index, partition] of ["\ud800", "\ud801", "\udc00", "\ufffd"].entries()) {
+        assert.strictEqual(yield* one.get({ partition }), `token-${index + 1}`)
+        assert.strictEqual(yield* other.get({ partition }), `token-${index + 1}`)
+      }
+    }))
+
   it.scoped("four processes with 250 callers each and nothing in the store: one request", () =>
     Effect.gen(function*() {
       const server = counting((number) => Effect.delay(Effect.succeed(token(number)), "2 seconds"))

@@ -19,6 +19,7 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { CurrentUser } from "./CurrentUser.ts"
+import * as UserParameters from "./internal/userParameters.ts"
 import { type LookupError, OidcClients } from "./OidcClients.ts"
 import { StepUpRequired } from "./OidcError.ts"
 import { type UserTokenError, UserTokenManager, type UserTokenRequestParameters } from "./UserTokenManager.ts"
@@ -61,13 +62,14 @@ export const retriever = <E = never, R = never>(
     return (request) => {
       const base = request.parameters === undefined ? parameters : { ...parameters, ...request.parameters }
       const asked = customized === undefined ? Effect.succeed(base) : customized(request, base)
-      return Effect.flatMap(asked, (asked) => {
-        const wanted: UserTokenRequestParameters = { ...asked, client, session }
-        const token = request.rejected === undefined
-          ? manager.get({ ...wanted, forceRenewal: asked.forceRenewal === true || request.forceRenewal })
-          : manager.renew(request.rejected, wanted)
-        return Effect.map(token, ({ accessToken }) => accessToken)
-      })
+      return Effect.flatMap(asked, (asked) =>
+        Effect.flatMap(UserParameters.parse(client ?? "", asked), (known) => {
+          const wanted: UserTokenRequestParameters = { ...known, client, session }
+          const token = request.rejected === undefined
+            ? manager.get({ ...wanted, forceRenewal: asked.forceRenewal === true || request.forceRenewal })
+            : manager.renew(request.rejected, wanted)
+          return Effect.map(token, ({ accessToken }) => accessToken)
+        }))
     }
   })
 

@@ -5,7 +5,7 @@
  */
 import type * as AccessToken from "@effect-oauth/core/AccessToken"
 import { DPoPProofs } from "@effect-oauth/core/DPoPProofs"
-import type { AccessTokenError } from "@effect-oauth/core/OAuthError"
+import type { AccessTokenError, TokenRequestInvalid } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
@@ -27,6 +27,7 @@ import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
 import * as Voyages from "./internal/refresh/voyages.ts"
 import { guarded } from "./internal/session/guardedTokens.ts"
 import * as SignIns from "./internal/session/signIns.ts"
+import * as UserParameters from "./internal/userParameters.ts"
 import type { OidcClient } from "./OidcClient.ts"
 import { type LookupError, OidcClients } from "./OidcClients.ts"
 import {
@@ -50,12 +51,19 @@ import * as UserTokenStore from "./UserTokenStore.ts"
  * - `client`: the name of `OidcClients` that the user signed in with; else the default one.
  * - `session`: whose tokens; else those of `CurrentUser`.
  *
- * Authorization details (RFC 9396) are no part of it: all that the user has allowed is in every token.
+ * A token is kept under `scope`, `resource`, `parameters` and `partition`, see `UserTokens.Address`. What it cannot be kept under
+ * fails with `TokenRequestInvalid`, also where a `TokenRequestCustomizer` asks for it: a grant, authorization details (RFC
+ * 9396; all that the user has allowed is in every token) and secrets among `parameters`.
  *
  * @since 0.1.0
  * @category models
  */
-export interface UserTokenRequestParameters extends Omit<TokenRequestParameters, "authorizationDetails"> {
+export interface UserTokenRequestParameters
+  extends Omit<TokenRequestParameters, "grant" | "authorizationDetails" | "parameters">
+{
+  readonly parameters?: UserTokens.Parameters | undefined
+  readonly grant?: undefined
+  readonly authorizationDetails?: undefined
   readonly client?: string | undefined
   readonly session?: Session | undefined
 }
@@ -128,7 +136,10 @@ export class UserTokenManager extends Context.Tag("@effect-oauth/oidc/UserTokenM
   readonly customizer?: Customize<AccessTokenError> | undefined
 }>() {}
 
-type Place = Refresh.Place
+interface Place extends Refresh.Place {
+  /** As it was when the token was asked for. */
+  readonly request: UserParameters.UserParameters
+}
 
 const none: UserTokenRequestParameters = {}
 
@@ -137,7 +148,12 @@ const good: Wanted = { _tag: "Good" }
 /** What tells two refreshes apart that must not share one answer. */
 const nameOf = (place: Place, wanted: Wanted): string => {
   const own = wanted._tag === "Other" ? Redacted.value(wanted.than.value) : ""
-  return [Refresh.lockOf(place.session, place.client), UserTokens.addressOf(place.address), wanted._tag, own].join("\n")
+  return JSON.stringify([
+    Refresh.lockOf(place.session, place.client),
+    UserTokens.addressOf(place.address),
+    wanted._tag,
+    own
+  ])
 }
 
 /**
@@ -182,15 +198,18 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
       ? Effect.succeed(parameters.session)
       : Effect.map(Effect.serviceOption(CurrentUser), (user) => Option.getOrUndefined(user)?.session)
 
-  const placeOf = (parameters: UserTokenRequestParameters): Effect.Effect<Place, LookupError | NoActiveUser> =>
-    Effect.flatMap(
-      clients.get(parameters.client),
-      (client) =>
-        Effect.flatMap(sessionOf(parameters), (session) =>
-          session?.known?.signIns[client.name] === undefined
-            ? new NoActiveUser({ clientName: client.name })
-            : Effect.succeed({ session, client, address: parameters }))
-    )
+  const placeOf = (
+    parameters: UserTokenRequestParameters
+  ): Effect.Effect<Place, LookupError | NoActiveUser | TokenRequestInvalid> =>
+    Effect.gen(function*() {
+      const client = yield* clients.get(parameters.client)
+      const session = yield* sessionOf(parameters)
+      if (session?.known?.signIns[client.name] === undefined) {
+        return yield* new NoActiveUser({ clientName: client.name })
+      }
+      const request = yield* UserParameters.parse(client.name, parameters)
+      return { session, client, address: request, request }
+    })
 
   /** A token as it can be sent: bound to the key that it was given for. */
   const ready = (place: Place, tokens: UserTokens.UserTokens): Effect.Effect<UserTokens.UserToken, UserTokenError> => {
@@ -208,55 +227,48 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
     return token !== undefined && willDo(token, wanted, place.client.refreshBefore, now) ? tokens : undefined
   }
 
-  const requestOf = ({ parameters, ...rest }: UserTokenRequestParameters): TokenRequestParameters => ({
-    scope: rest.scope,
-    resource: rest.resource,
-    assertion: rest.assertion,
-    context: rest.context,
-    parameters
-  })
-
   const refreshed = (
     place: Place,
-    wanted: Wanted,
-    parameters: UserTokenRequestParameters
+    wanted: Wanted
   ): Effect.Effect<UserTokens.UserTokens, Refresh.RefreshError> =>
     Effect.suspend(() => {
       const name = nameOf(place, wanted)
       const isWritable = () => store.isWritable?.(place.session) !== false
       // Whoever can still set a cookie begins; others may share what comes of it.
-      if (!isWritable() && !voyages.isUnderWay(name)) return refresh.run(place, wanted, requestOf(parameters))
+      if (!isWritable() && !voyages.isUnderWay(name)) return refresh.run(place, wanted, place.request)
       const shared = voyages.join(
         name,
-        refresh.run(place, wanted, requestOf(parameters)),
+        refresh.run(place, wanted, place.request),
         () => Refresh.closed(place.client.name)
       )
       // The one who began may have left before its turn came.
       return Effect.catchTag(shared, "ResponseStarted", (error) =>
-        isWritable() ? refreshed(place, wanted, parameters) : Effect.fail(error))
+        isWritable() ? refreshed(place, wanted) : Effect.fail(error))
     })
 
-  const obtain = (place: Place, wanted: Wanted, parameters: UserTokenRequestParameters) =>
+  const obtain = (place: Place, wanted: Wanted) =>
     Effect.gen(function*() {
       const now = yield* Clock.currentTimeMillis
       const known = find(refresh.known(place), place, wanted, now)
       if (known !== undefined) return yield* ready(place, known)
-      return yield* ready(place, yield* refreshed(place, wanted, parameters))
+      return yield* ready(place, yield* refreshed(place, wanted))
     })
 
   const revokeOne = (
     client: OidcClient,
     token: Redacted.Redacted<string>,
     hint: "access_token" | "refresh_token",
-    parameters: RevokeParameters
+    request: Place["request"]
   ) =>
-    Effect.catchTag(endpoint.revoke(client.login, token, hint, parameters), "TokenClientInvalid", (error) =>
+    Effect.catchTag(endpoint.revoke(client.login, token, hint, request), "TokenClientInvalid", (error) =>
       // Asked for by its field: any other problem of the client would have come up before.
       log.debug(client.name, `nothing is revoked: ${error.message}`))
 
-  const revoke = ({ address, client, session }: Place, parameters: RevokeParameters) =>
+  const revoke = (
+    { address, client, request, session }: Place,
+    which: "refresh" | "access" | "both"
+  ) =>
     Effect.gen(function*() {
-      const { token: which = "refresh" } = parameters
       yield* refresh.flush(session, client)
       const kept = yield* store.get(session, client.name)
       if (Option.isNone(kept)) return
@@ -270,10 +282,10 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
       const [refreshRevoked, accessRevoked] = yield* Effect.all([
         which === "access" || refreshToken === undefined
           ? Effect.void
-          : revokeOne(client, refreshToken, "refresh_token", parameters),
+          : revokeOne(client, refreshToken, "refresh_token", request),
         which === "refresh" || accessToken === undefined
           ? Effect.void
-          : revokeOne(client, accessToken.value, "access_token", parameters)
+          : revokeOne(client, accessToken.value, "access_token", request)
       ], { mode: "either" }).pipe(Effect.ensuring(Effect.ignore(forget)))
       yield* refreshRevoked
       yield* accessRevoked
@@ -285,18 +297,18 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
       const wanted = parameters ?? none
       return Effect.flatMap(placeOf(wanted), (place) =>
         wanted.forceRenewal === true
-          ? Effect.flatMap(Clock.currentTimeMillis, (after) => obtain(place, { _tag: "New", after }, wanted))
-          : obtain(place, good, wanted))
+          ? Effect.flatMap(Clock.currentTimeMillis, (after) => obtain(place, { _tag: "New", after }))
+          : obtain(place, good))
     },
     renew: (rejected, parameters) => {
       const wanted = parameters ?? none
-      return Effect.flatMap(placeOf(wanted), (place) => obtain(place, { _tag: "Other", than: rejected }, wanted))
+      return Effect.flatMap(placeOf(wanted), (place) => obtain(place, { _tag: "Other", than: rejected }))
     },
     revoke: (parameters) => {
-      const wanted = parameters ?? none
+      const wanted: RevokeParameters = parameters ?? none
       return Effect.flatMap(placeOf(wanted), (place) =>
         // A refresh that is under way brings another refresh token.
-        concurrency.serialised(Refresh.lockOf(place.session, place.client), revoke(place, wanted)))
+        concurrency.serialised(Refresh.lockOf(place.session, place.client), revoke(place, wanted.token ?? "refresh")))
     },
     clear: (parameters) =>
       Effect.flatMap(placeOf(parameters ?? none), ({ client, session }) => store.clear(session, client.name))

@@ -1,5 +1,6 @@
 /**
- * The tokens that one sign-in has: one refresh token, and an access token for each resource and scope that was asked for.
+ * The tokens that one sign-in has: one refresh token, and an access token for each address (resource, scope, parameters,
+ * partition) that was asked for.
  *
  * @since 0.1.0
  */
@@ -38,7 +39,18 @@ export interface UserToken {
 }
 
 /**
- * What tells the access tokens of a sign-in apart; neither resource nor scope means the token of the login.
+ * Extra form parameters of a refresh. They are part of an address, so none of them can be a secret.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Parameters = Readonly<Record<string, string | ReadonlyArray<string>>>
+
+/**
+ * Everything that tells the access tokens of a sign-in apart. Where it asks for nothing, it means the token of the login.
+ *
+ * - `scope` (RFC 6749 section 3.3), `resource` (RFC 8707), `parameters`: what the refresh is sent with.
+ * - `partition`: keeps tokens apart and is never sent.
  *
  * @since 0.1.0
  * @category models
@@ -46,19 +58,30 @@ export interface UserToken {
 export interface Address {
   readonly scope?: string | undefined
   readonly resource?: string | ReadonlyArray<string> | undefined
+  readonly parameters?: Parameters | undefined
+  readonly partition?: string | undefined
 }
 
+const sorted = (items: ReadonlyArray<string>): ReadonlyArray<string> => [...new Set(items)].sort()
+
+const listOf = (value: string | ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
+  value === undefined ? [] : typeof value === "string" ? [value] : value
+
 /**
- * As a text. The order of resources and scopes does not matter, nor does saying one twice.
+ * As a text: JSON, so that no two addresses have the same one, whatever characters are in them. The order of resources, of
+ * scopes and of the names of parameters does not matter, nor does a repeated resource or scope.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const addressOf = ({ resource, scope }: Address): string => {
-  if (resource === undefined && scope === undefined) return ""
-  const resources = resource === undefined ? [] : typeof resource === "string" ? [resource] : resource
-  const sorted = (items: ReadonlyArray<string>) => [...new Set(items)].sort().join(" ")
-  return `${sorted(resources)}\n${sorted(scope?.split(" ") ?? [])}`
+export const addressOf = ({ parameters, partition, resource, scope }: Address): string => {
+  const resources = sorted(listOf(resource))
+  const scopes = scope === undefined ? [] : sorted(scope.split(" "))
+  const extras = parameters === undefined
+    ? []
+    : Object.keys(parameters).sort().map((name) => [name, listOf(parameters[name])])
+  if (partition === undefined && resources.length + scopes.length + extras.length === 0) return ""
+  return JSON.stringify([resources, scopes, extras, ...(partition === undefined ? [] : [partition])])
 }
 
 /**
@@ -68,7 +91,7 @@ export const addressOf = ({ resource, scope }: Address): string => {
 export const empty: UserTokens = new UserTokens({ accessTokens: {} })
 
 /**
- * The token for a resource and scope, if there is one.
+ * The token of an address, if there is one.
  *
  * @since 0.1.0
  * @category accessors
@@ -82,7 +105,7 @@ export const get = (self: UserTokens, address: Address): Option.Option<UserToken
   })
 }
 
-/** So many resources and scopes are kept at once; a user's session must not grow with what is asked for. */
+/** So many access tokens are kept at once; a user's session must not grow with what is asked for. */
 const capacity = 20
 
 /**

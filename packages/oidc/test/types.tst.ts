@@ -1,9 +1,12 @@
 import type {
   AccessTokenHttpClient,
+  AuthorizationDetails,
   ClientCredentialsTokenManager,
   OAuthError,
   TokenClients,
-  TokenEncryption
+  TokenEncryption,
+  TokenGrant,
+  TokenRequestParameters
 } from "@effect-oauth/core"
 import type { TokenRetriever } from "@effect-oauth/core"
 import {
@@ -23,7 +26,7 @@ import type { OidcError } from "@effect-oauth/oidc"
 import * as ConnectInterceptor from "@effect-oauth/platform-node/ConnectInterceptor"
 import * as GrpcCredentials from "@effect-oauth/platform-node/GrpcCredentials"
 import { type HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { Effect, type Layer } from "effect"
+import { Effect, type Layer, type Redacted } from "effect"
 import { describe, expect, test } from "tstyche"
 
 declare const session: Session.Session
@@ -40,6 +43,16 @@ describe("UserTokenManager", () => {
     expect(UserTokenManager.get({ resource: "https://api.example.com", session })).type.toBe<
       Effect.Effect<UserTokens.UserToken, UserTokenManager.UserTokenError, UserTokenManager.UserTokenManager>
     >()
+  })
+
+  test("refuses what a token cannot be kept under", () => {
+    type Parameters = UserTokenManager.UserTokenRequestParameters
+    expect<{ parameters: { tenant: string }; partition: string }>().type.toBeAssignableTo<Parameters>()
+    expect<{ parameters: { pin: Redacted.Redacted<string> } }>().type.not.toBeAssignableTo<Parameters>()
+    expect<TokenRequestParameters.TokenRequestParameters>().type.not.toBeAssignableTo<Parameters>()
+    expect<{ grant: TokenGrant.TokenGrant }>().type.not.toBeAssignableTo<Parameters>()
+    expect<{ authorizationDetails: ReadonlyArray<AuthorizationDetails.AuthorizationDetail> }>().type.not
+      .toBeAssignableTo<Parameters>()
   })
 
   test("says that the user may have to sign in again", () => {

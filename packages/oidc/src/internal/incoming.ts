@@ -20,6 +20,19 @@ const contextOf = (
   rejected: undefined
 })
 
+/** What the customizer leaves out is left out. */
+const leftOut: { readonly [K in keyof TokenRequestParameters]-?: undefined } = {
+  forceRenewal: undefined,
+  scope: undefined,
+  resource: undefined,
+  parameters: undefined,
+  authorizationDetails: undefined,
+  assertion: undefined,
+  grant: undefined,
+  partition: undefined,
+  context: undefined
+}
+
 const ask = <P extends TokenRequestParameters>(
   customize: Customize<AccessTokenError>,
   request: HttpServerRequest.HttpServerRequest,
@@ -27,13 +40,7 @@ const ask = <P extends TokenRequestParameters>(
 ): Effect.Effect<P, AccessTokenError> =>
   Effect.map(customize(contextOf(request, parameters), parameters), (wanted) => ({
     ...parameters,
-    // What the customizer leaves out is left out.
-    scope: undefined,
-    resource: undefined,
-    parameters: undefined,
-    assertion: undefined,
-    partition: undefined,
-    context: undefined,
+    ...leftOut,
     ...wanted,
     forceRenewal: parameters.forceRenewal === true || wanted.forceRenewal === true
   }))
