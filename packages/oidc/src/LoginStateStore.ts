@@ -47,7 +47,7 @@ export class LoginState extends Schema.Class<LoginState>("@effect-oauth/oidc/Log
 
 /**
  * A login belongs to the browser that began it: `take` gives what `save` was given only to the same cookies, within 10
- * minutes, and once.
+ * minutes, and once. `state` names it in this program alone: it is made of the `state` parameter and the program's name.
  *
  * @since 0.1.0
  * @category tags

@@ -109,6 +109,8 @@ export const layer = (options: Sessions.Options): Layer.Layer<Services, Sessions
   )
 
 /**
+ * - `program`: names this program among those that share a store. Without it all of them have the same name, and share the
+ *   sessions that they keep under one name with the same client.
  * - `absoluteLifetime`: of a session, from the login on. Default 1 year.
  * - `idleLifetime`: from the last time on that it was opened. Default 90 days.
  * - `storeTimeout`: of one step of the store. Default 5 seconds.
@@ -116,7 +118,7 @@ export const layer = (options: Sessions.Options): Layer.Layer<Services, Sessions
  * @since 0.1.0
  * @category models
  */
-export type StoredOptions = Pick<Sessions.Options, "absoluteLifetime" | "idleLifetime" | "storeTimeout">
+export type StoredOptions = Pick<Sessions.Options, "program" | "absoluteLifetime" | "idleLifetime" | "storeTimeout">
 
 /** No browser finds it. */
 const nowhere = "http://localhost"
@@ -128,7 +130,7 @@ const nowhere = "http://localhost"
  * @category layers
  */
 export const layerStored = (
-  { absoluteLifetime = "365 days", idleLifetime = "90 days", storeTimeout }: StoredOptions = {}
+  { absoluteLifetime = "365 days", idleLifetime = "90 days", program, storeTimeout }: StoredOptions = {}
 ): Layer.Layer<StoredServices, SessionsInvalid, StoredRequirements> =>
   handingOn(
     tokens.pipe(
@@ -138,7 +140,7 @@ export const layerStored = (
           Layer.unwrapEffect(
             Effect.map(SessionStore, (store) =>
               Layer.provide(
-                Sessions.layer({ publicUrl: nowhere, absoluteLifetime, idleLifetime, storeTimeout }),
+                Sessions.layer({ publicUrl: nowhere, program, absoluteLifetime, idleLifetime, storeTimeout }),
                 Layer.succeed(SessionStore, store)
               ))
           )

@@ -248,6 +248,7 @@ export const layerConfig = (
 /**
  * - `timeToLive`: how long a resolved client is kept. Default 5 minutes.
  * - `capacity`: how many are kept. Default 1,000.
+ * - `timeout`: how long resolving one client may take; after that it has failed. Default 10 seconds.
  * - `callbackPaths`: where their logins come back to; each client's `callbackPath` is one of them, the first one where it says
  *   none. A segment `:client` stands for the client's name, as in `/auth/callback/:client`: clients of different servers that
  *   do not name themselves in their answers (RFC 9207) need a path each. Default `/auth/callback`.
@@ -258,6 +259,7 @@ export const layerConfig = (
 export interface ResolverOptions {
   readonly timeToLive?: Duration.DurationInput | undefined
   readonly capacity?: number | undefined
+  readonly timeout?: Duration.DurationInput | undefined
   readonly callbackPaths?: ReadonlyArray<string> | undefined
 }
 
@@ -266,13 +268,16 @@ type Found = Effect.Effect<Client.OidcClient, LookupError>
 /** What a resolver gives, as this module checks and names it. */
 const lookup = <E>(
   resolve: (name: string) => Effect.Effect<Client.OidcClientOptions, E>,
-  callbackPaths: ReadonlyArray<string>
+  { callbackPaths = ["/auth/callback"], timeout = "10 seconds" }: ResolverOptions
 ) =>
 (name: string): Found => {
   const unavailable = (error: string) => new TokenClientUnavailable({ clientName: name, cause: error })
   const possible = callbackPaths.map((path) => CallbackPath.ofClient(path, name))
   return Effect.suspend(() => resolve(name)).pipe(
     Effect.mapError((error) => error instanceof OidcClientNotFound ? error : unavailable(nameOf(error))),
+    // One that cannot be interrupted does not hold up a session either.
+    Effect.disconnect,
+    Effect.timeoutFail({ duration: timeout, onTimeout: () => unavailable("a timeout") }),
     Effect.flatMap((options) => Client.parse(name, { ...options, callbackPath: options.callbackPath ?? possible[0] })),
     Effect.flatMap(Either.mapLeft(invalid)),
     Effect.filterOrFail(
@@ -344,7 +349,7 @@ export const layerResolver = <E, R>(
     Effect.gen(function*() {
       const registry = yield* Registry
       const context = yield* Effect.context<R>()
-      const find = lookup((name) => Effect.provide(resolve(name), context), callbackPaths)
+      const find = lookup((name) => Effect.provide(resolve(name), context), options)
       const cache = yield* remember(find, options)
       const resolver: Resolver = { ...cache, callbackPaths }
       registry.resolvers.add(resolver)
@@ -358,7 +363,7 @@ export const layerResolver = <E, R>(
       const name = Client.registrationName(clientName)
       if (name === undefined) return yield* unknown
       const context = yield* Effect.context<R>()
-      const find = lookup((name) => Effect.provide(resolve(name), context), callbackPaths)
+      const find = lookup((name) => Effect.provide(resolve(name), context), options)
       const { machine } = yield* Effect.catchTag(find(name), "OidcClientNotFound", () => unknown)
       return machine
     }), options)

@@ -37,6 +37,7 @@ import * as UserInfo from "./internal/login/userInfo.ts"
 import { lockOf } from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
 import { guarded } from "./internal/session/guardedTokens.ts"
+import * as Program from "./internal/session/program.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import { LoginState, LoginStateStore } from "./LoginStateStore.ts"
 import type { OidcClient } from "./OidcClient.ts"
@@ -238,7 +239,8 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
       )
       const request = yield* AuthorizationRequest.signed(signer, client, parameters)
       const address = yield* AuthorizationRequest.addressOf(endpoint, client, metadata, request)
-      yield* logins.save(state, login, session.cookies, client.responseMode.startsWith("form_post") ? "none" : "lax")
+      const sameSite = client.responseMode.startsWith("form_post") ? "none" : "lax"
+      yield* logins.save(Program.state(state, sessions.program), login, session.cookies, sameSite)
       return address
     })
 
@@ -254,7 +256,9 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
       const answer = parseAnswer(response === undefined ? parameters : SignedAnswer.parametersIn(response))
       if (Either.isLeft(answer)) return yield* refused("form", answer.left.problem)
       const { state } = answer.right
-      const login = state === undefined ? Option.none() : yield* logins.take(state, session.cookies)
+      const login = state === undefined
+        ? Option.none()
+        : yield* logins.take(Program.state(state, sessions.program), session.cookies)
       if (Option.isNone(login)) {
         return yield* refused(
           "state",
@@ -324,8 +328,8 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
     )
   }
 
-  const signIn = (session: Session, principal: Principal, tokens: UserTokens) => {
-    const { clientName } = principal
+  const signIn = (session: Session, client: OidcClient, principal: Principal, tokens: UserTokens) => {
+    const { login: { clientId }, name: clientName } = client
     return keepOthers(
       session,
       clientName,
@@ -334,7 +338,10 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
         const before = Option.getOrUndefined(yield* session.read)?.content.signIns ?? {}
         const isInSession = store === inSession
         const content = new SessionContent({
-          signIns: { ...before, [clientName]: new SignIn({ principal, tokens: isInSession ? tokens : undefined }) },
+          signIns: {
+            ...before,
+            [clientName]: new SignIn({ principal, clientId, tokens: isInSession ? tokens : undefined })
+          },
           primary: clientName,
           startedAt: now,
           seenAt: now
@@ -367,7 +374,7 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
         return yield* new LoginRefused({ clientName: client.name, error, errorDescription, returnTo })
       }
       const { principal, tokens } = yield* exchange(client, login, answer.code)
-      yield* signIn(session, principal, tokens)
+      yield* signIn(session, client, principal, tokens)
       const onSignedIn = Option.getOrUndefined(hooks)?.onSignedIn
       if (onSignedIn !== undefined) yield* onSignedIn(principal, session)
       return { principal, returnTo }

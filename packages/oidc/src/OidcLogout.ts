@@ -23,6 +23,7 @@ import { CurrentUser } from "./CurrentUser.ts"
 import { frontchannelProblem, logoutProblem, readLogout } from "./internal/logout/logoutClaims.ts"
 import * as Replays from "./internal/logout/replays.ts"
 import { guarded } from "./internal/session/guardedTokens.ts"
+import * as Program from "./internal/session/program.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
@@ -85,7 +86,9 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
   const log = yield* OAuthLogging.make
   const hooks = yield* OptionalServices.get(OidcHooks)
   const signIns = SignIns.make(store, hooks, log)
-  const replays = Replays.make(yield* Signer, yield* OptionalServices.get(TokenStore))
+  // A provider may tell several programs with one token, and each of them has to act on it.
+  const signer = Program.signer(yield* Signer, sessions.program)
+  const replays = Replays.make(signer, yield* OptionalServices.get(TokenStore))
 
   /** Nobody who signs out waits longer than this for a provider. */
   const inTime = Effect.timeout("5 seconds")

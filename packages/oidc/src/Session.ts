@@ -14,11 +14,15 @@ import { UserTokens } from "./UserTokens.ts"
 /**
  * One user, signed in with one client. Without `tokens`, they are in a `UserTokenStore` of their own.
  *
+ * - `clientId`: the client id of the registration. With the issuer of the principal it says which registration the sign-in
+ *   belongs to; for another one it does not count. Where it is absent, `Sessions` writes that of the registration by then.
+ *
  * @since 0.1.0
  * @category models
  */
 export class SignIn extends Schema.Class<SignIn>("@effect-oauth/oidc/SignIn")({
   principal: Principal,
+  clientId: Schema.optional(Schema.String),
   tokens: Schema.optional(UserTokens)
 }) {}
 

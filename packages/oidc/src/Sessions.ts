@@ -19,9 +19,12 @@ import * as Browser from "./internal/session/browser.ts"
 import * as CookieSessions from "./internal/session/cookieSessions.ts"
 import * as Endings from "./internal/session/endings.ts"
 import type { Lifetimes } from "./internal/session/lifetimes.ts"
+import * as Program from "./internal/session/program.ts"
+import * as Registered from "./internal/session/registered.ts"
 import * as Rotations from "./internal/session/rotations.ts"
 import * as SharedRotations from "./internal/session/sharedRotations.ts"
 import * as StoredSessions from "./internal/session/storedSessions.ts"
+import { OidcClients } from "./OidcClients.ts"
 import { SessionsInvalid, type SessionStoreError } from "./OidcError.ts"
 import { OidcHooks } from "./OidcHooks.ts"
 import type { Session, SessionContent } from "./Session.ts"
@@ -29,12 +32,17 @@ import { SessionStore } from "./SessionStore.ts"
 import * as TokenConcurrency from "./TokenConcurrency.ts"
 
 /**
+ * A sign-in belongs to an issuer and a client id: one whose client is registered with another issuer or client id by now, or is
+ * not registered any more, is not in any session that this service opens.
+ *
  * @since 0.1.0
  * @category tags
  */
 export class Sessions extends Context.Tag("@effect-oauth/oidc/Sessions")<Sessions, {
   /** Where browsers find this program, such as `https://app.example.com`. */
   readonly publicUrl: URL
+  /** The name that sessions and logins of this program are kept under, see `Options`. */
+  readonly program: string
   /** Whether sessions are kept in a `SessionStore`; else they live in cookies. */
   readonly areStored: boolean
   /** The session of a web request; its cookies are set on the response of the same request. */
@@ -72,6 +80,9 @@ export class Sessions extends Context.Tag("@effect-oauth/oidc/Sessions")<Session
 /**
  * - `publicUrl`: where browsers find this program; `https:`, on loopback also `http:`, for which cookies are set without
  *   `Secure` and without the `__Host-` prefix.
+ * - `program`: names this program among those that share a store or a key ring. Programs with different names do not open each
+ *   other's sessions, cookies and logins, nor end each other's sessions. All processes of one program have the same. Default: the
+ *   origin of `publicUrl`.
  * - `cookieName`: default `session`.
  * - `absoluteLifetime`: of a session, from the sign-in on. Default 14 days.
  * - `idleLifetime`: from the last request on. Default 8 hours.
@@ -84,6 +95,7 @@ export class Sessions extends Context.Tag("@effect-oauth/oidc/Sessions")<Session
  */
 export interface Options {
   readonly publicUrl: string | URL
+  readonly program?: string | undefined
   readonly cookieName?: string | undefined
   readonly absoluteLifetime?: Duration.DurationInput | undefined
   readonly idleLifetime?: Duration.DurationInput | undefined
@@ -110,6 +122,11 @@ const cookieNameOf = (name: string): Effect.Effect<string, SessionsInvalid> =>
     ? Effect.succeed(name)
     : new SessionsInvalid({ field: "cookieName", problem: "expected 1 to 64 letters, digits, _ or -" })
 
+const programOf = (name: string): Effect.Effect<string, SessionsInvalid> =>
+  typeof name === "string" && name.length > 0 && name.length <= 1024
+    ? Effect.succeed(name)
+    : new SessionsInvalid({ field: "program", problem: "expected a text of 1 to 1,024 characters" })
+
 const warnings = {
   process:
     "sessions live in cookies: a token that is renewed is lost if this process ends before the browser has its new " +
@@ -123,14 +140,21 @@ const warnings = {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<Sessions["Type"], SessionsInvalid, Signer | Scope.Scope> =>
+export const make = (
+  options: Options
+): Effect.Effect<Sessions["Type"], SessionsInvalid, OidcClients | Signer | Scope.Scope> =>
   Effect.gen(function*() {
     const publicUrl = yield* publicUrlOf(options.publicUrl)
+    const program = yield* programOf(options.program ?? publicUrl.origin)
     const cookieName = yield* cookieNameOf(options.cookieName ?? "session")
-    const signer = yield* Signer
+    const signer = Program.signer(yield* Signer, program)
     const log = yield* OAuthLogging.make
     const store = yield* OptionalServices.get(SessionStore)
-    const encryption = yield* OptionalServices.get(TokenEncryption)
+    const encryption = Option.map(
+      yield* OptionalServices.get(TokenEncryption),
+      (encryption) => Program.encryption(encryption, program)
+    )
+    const registered = Registered.make(yield* OidcClients)
     const tokenStore = yield* OptionalServices.get(TokenStore)
     const hooks = Option.getOrUndefined(yield* OptionalServices.get(OidcHooks))
     const lifetimes: Lifetimes = {
@@ -147,19 +171,24 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
       yield* Effect.forkScoped(endings.listen(store.value.events))
       return {
         publicUrl,
+        program,
         areStored: true,
         hooks,
         open: Effect.flatMap(
           HttpServerRequest.HttpServerRequest,
           (request) => Effect.flatMap(Browser.ofRequest(request, isSecure), ({ browser }) => sessions.open(browser))
-        ),
+        ).pipe(Effect.flatMap(registered.session)),
         connect: Effect.flatMap(
           HttpServerRequest.HttpServerRequest,
           (request) => sessions.open(Browser.ofConnection(request, isSecure))
-        ),
-        byKey: (key) => sessions.byKey(key, Browser.none()),
-        named: sessions.named,
-        keep: sessions.keep,
+        ).pipe(Effect.flatMap(registered.session)),
+        byKey: (key) => Effect.flatMap(sessions.byKey(key, Browser.none()), registered.found),
+        named: (name) => Effect.flatMap(sessions.named(name), registered.found),
+        keep: (name, content) =>
+          registered.content(content).pipe(
+            Effect.flatMap((content) => sessions.keep(name, content)),
+            Effect.flatMap(registered.session)
+          ),
         endAt: sessions.endGroup
       }
     }
@@ -194,13 +223,14 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
       Effect.fail(new SessionsInvalid({ field: "SessionStore", problem: `${problem}: provide a SessionStore` }))
     return {
       publicUrl,
+      program,
       areStored: false,
       hooks,
       open: Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
         Effect.flatMap(
           Browser.ofRequest(request, isSecure),
           ({ beforeLeaving, browser }) => sessions.open(browser, beforeLeaving)
-        )),
+        )).pipe(Effect.flatMap(registered.session)),
       connect: unsupported("a long-lived connection needs sessions on the server"),
       byKey: () => Effect.succeedNone,
       named: () => unsupported("a session without a browser is kept on the server"),
@@ -216,5 +246,5 @@ export const make = (options: Options): Effect.Effect<Sessions["Type"], Sessions
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Sessions, SessionsInvalid, Signer> =>
+export const layer = (options: Options): Layer.Layer<Sessions, SessionsInvalid, OidcClients | Signer> =>
   Layer.scoped(Sessions, make(options))

@@ -187,7 +187,13 @@ const kept = (
         const session = yield* sessions.keep(
           name,
           new SessionContent({
-            signIns: { [client.name]: new SignIn({ principal, tokens: isInSession ? tokens : undefined }) },
+            signIns: {
+              [client.name]: new SignIn({
+                principal,
+                clientId: client.login.clientId,
+                tokens: isInSession ? tokens : undefined
+              })
+            },
             primary: client.name,
             startedAt: now,
             seenAt: now

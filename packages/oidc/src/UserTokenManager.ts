@@ -26,6 +26,7 @@ import * as Refresh from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
 import * as Voyages from "./internal/refresh/voyages.ts"
 import { guarded } from "./internal/session/guardedTokens.ts"
+import { isOf } from "./internal/session/registered.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import * as UserParameters from "./internal/userParameters.ts"
 import type { OidcClient } from "./OidcClient.ts"
@@ -204,7 +205,9 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
     Effect.gen(function*() {
       const client = yield* clients.get(parameters.client)
       const session = yield* sessionOf(parameters)
-      if (session?.known?.signIns[client.name] === undefined) {
+      const signIn = session?.known?.signIns[client.name]
+      // By the very registration that the tokens would be sent with.
+      if (session === undefined || signIn === undefined || !isOf(signIn, client)) {
         return yield* new NoActiveUser({ clientName: client.name })
       }
       const request = yield* UserParameters.parse(client.name, parameters)

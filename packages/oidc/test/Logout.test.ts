@@ -190,8 +190,9 @@ describe("a back-channel logout", () => {
       const store = yield* TokenStore.makeMemory
       const provider = yield* Provider.start
       const clients = { web: Attack.registration(provider) }
-      const first = yield* WebApp.serve({ clients, store })
-      const second = yield* WebApp.serve({ clients, store })
+      const process = WebApp.serve({ clients, store, sessions: { program: "app" } })
+      const first = yield* process
+      const second = yield* process
       const browsers = [new UserAgent(), new UserAgent(), new UserAgent()] as const
       const [laptop, phone, bobs] = browsers
       provider.bend.claims = (honest) => ({ ...honest, sid: "of-the-laptop" })

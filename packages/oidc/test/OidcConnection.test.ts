@@ -176,6 +176,7 @@ describe("a session that ends", () => {
         const store = Layer.succeed(TokenStore.TokenStore, yield* TokenStore.makeMemory)
         const shared = {
           layer: routes(),
+          sessions: { program: "app" },
           provide: Layer.merge(store, SessionStore.layer.pipe(Layer.provide([store, encryption])))
         }
         const one = yield* start(shared)

@@ -81,6 +81,7 @@ const signOutOf = (names: ReadonlyArray<string>, { hooks = {}, metadata, revoke 
       Layer.succeed(JwtVerifier.JwtVerifier, { verify: unused }),
       Layer.succeed(Sessions.Sessions, {
         publicUrl: new URL("https://app.example"),
+        program: "app",
         areStored: false,
         open: Effect.dieMessage("unused"),
         connect: Effect.dieMessage("unused"),

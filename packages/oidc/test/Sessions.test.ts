@@ -1,5 +1,5 @@
 import { TokenStore } from "@effect-oauth/core"
-import { OidcError, Session, Sessions, SessionStore, UserTokenStore } from "@effect-oauth/oidc"
+import { OidcClients, OidcError, Session, Sessions, SessionStore, UserTokenStore } from "@effect-oauth/oidc"
 import { NodeSigner } from "@effect-oauth/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Layer, Queue, Stream, TestClock } from "effect"
@@ -25,7 +25,7 @@ const invalid = (options: Partial<Sessions.Options>) =>
   Effect.flip(Effect.scoped(Layer.build(
     Sessions.layer({ publicUrl: "https://app.test", ...options }).pipe(
       Layer.provide(Web.encryption()),
-      Layer.provide(NodeSigner.layer)
+      Layer.provide([NodeSigner.layer, Layer.orDie(OidcClients.layer({}))])
     )
   )))
 
@@ -583,7 +583,10 @@ describe("sessions are refused when the Layer is built", () => {
 
   it.effect("in cookies without anything to seal them with", () =>
     Effect.gen(function*() {
-      const layer = Layer.provide(Sessions.layer({ publicUrl: "https://app.test" }), NodeSigner.layer)
+      const layer = Layer.provide(Sessions.layer({ publicUrl: "https://app.test" }), [
+        NodeSigner.layer,
+        OidcClients.layer({})
+      ])
       const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
       assert.strictEqual(error._tag, "SessionsInvalid")
       assert.include(error.message, "TokenEncryption")

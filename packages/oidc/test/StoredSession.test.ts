@@ -160,7 +160,13 @@ describe("a session without a browser", () => {
         idleLifetime: "10 days",
         absoluteLifetime: "30 days"
       })
-      const principal = new Principal.Principal({ clientName: "cli", issuer: "i", sub: "s", claims: {}, roles: [] })
+      const principal = new Principal.Principal({
+        clientName: "cli",
+        issuer: "https://i.test",
+        sub: "s",
+        claims: {},
+        roles: []
+      })
       const signIns = { cli: new Session.SignIn({ principal }) }
       yield* sessions.keep("me", new Session.SessionContent({ signIns, primary: "cli", startedAt: 0, seenAt: 0 }))
       yield* sessions.keep("you", new Session.SessionContent({ signIns, primary: "cli", startedAt: 0, seenAt: 0 }))
@@ -171,7 +177,11 @@ describe("a session without a browser", () => {
       }
       assert.deepStrictEqual(found, [true, true, true, true, false])
       assert.isTrue(Option.isNone(yield* sessions.named("you")))
-    }).pipe(Effect.provide([SessionStore.layerMemory, Signer.layer])))
+    }).pipe(Effect.provide([
+      SessionStore.layerMemory,
+      Signer.layer,
+      OidcClients.layer({ cli: { issuer: "https://i.test", clientId: "cli" } })
+    ])))
 
   it.scopedLive("gives its place to the next one of that name, and knows no other name", () =>
     Effect.gen(function*() {

@@ -1,5 +1,5 @@
 import { Signer } from "@effect-oauth/core"
-import { OidcSession, Sessions, SessionStore } from "@effect-oauth/oidc"
+import { OidcClients, OidcSession, Sessions, SessionStore } from "@effect-oauth/oidc"
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
@@ -7,7 +7,7 @@ import { Effect, Layer } from "effect"
 const site = "https://app.example"
 
 const AppLive = Sessions.layer({ publicUrl: site }).pipe(
-  Layer.provide([Signer.layer, SessionStore.layerMemory])
+  Layer.provide([Signer.layer, SessionStore.layerMemory, OidcClients.layer({})])
 )
 
 /** What a request comes to, and whether it got as far as the app. */
