@@ -5,6 +5,7 @@
  */
 import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
+import * as SteadyClock from "@effect-oauth/core/SteadyClock"
 import { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import * as TokenEncryptions from "@effect-oauth/core/TokenEncryption"
 import { TokenStore } from "@effect-oauth/core/TokenStore"
@@ -17,7 +18,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { SessionStoreError } from "./OidcError.ts"
+import * as GuardedStore from "./internal/session/guardedStore.ts"
+import type { SessionStoreError } from "./OidcError.ts"
 import type { BrowserCookies } from "./Session.ts"
 
 /**
@@ -98,7 +100,11 @@ const findCookie = (
   return { name, value: cookies.get(name) ?? "" }
 }
 
-const inTime = (login: LoginState, now: number): boolean => now - login.startedAt < Duration.toMillis(lifetime)
+/** The clocks of processes differ. One that was set back makes no login last longer. */
+const tolerance = 60_000
+
+const inTime = ({ startedAt }: LoginState, now: number): boolean =>
+  now - startedAt < Duration.toMillis(lifetime) && startedAt - now <= tolerance
 
 const readLogin = (text: Option.Option<string>, now: number): Option.Option<LoginState> =>
   text.pipe(
@@ -107,24 +113,40 @@ const readLogin = (text: Option.Option<string>, now: number): Option.Option<Logi
   )
 
 /** States that have come back once, for as long as they could come back again. */
-const makeUsed = () => {
+interface UsedStates {
+  /** Whether it is the first time. */
+  readonly add: (hash: string) => Effect.Effect<boolean, SessionStoreError>
+}
+
+const usedHere = (): UsedStates => {
   const used = new Map<string, number>()
   return {
-    add: (hash: string, now: number): boolean => {
-      for (const [other, until] of used) {
-        if (until > now && used.size < 100_000) break
-        used.delete(other)
-      }
-      if (used.has(hash)) return false
-      used.set(hash, now + Duration.toMillis(lifetime))
-      return true
-    }
+    add: (hash) =>
+      Effect.map(SteadyClock.currentTimeMillis, (now) => {
+        for (const [other, until] of used) {
+          if (until > now && used.size < 100_000) break
+          used.delete(other)
+        }
+        if (used.has(hash)) return false
+        used.set(hash, now + Duration.toMillis(lifetime))
+        return true
+      })
+  }
+}
+
+/** In all processes that share the store. */
+const usedAnywhere = (tokenStore: TokenStore["Type"]): UsedStates => {
+  const store = GuardedStore.make(tokenStore, "login")
+  return {
+    add: (hash) =>
+      Effect.map(store.set(`login-used:${hash}`, "1", { timeToLive: lifetime, ifVersion: null }), Option.isSome)
   }
 }
 
 /**
  * In a sealed cookie for each login. Without `TokenEncryption` it is sealed with a key of this process, so a login that is
- * under way when the process ends has to be begun anew.
+ * under way when the process ends has to be begun anew. A callback is taken once: in all processes where they share a
+ * `TokenStore`, else in this one.
  *
  * @since 0.1.0
  * @category constructors
@@ -134,7 +156,7 @@ export const makeCookies: Effect.Effect<LoginStateStore["Type"], never, Signer> 
   const provided = yield* OptionalServices.get(TokenEncryption)
   const own = TokenEncryptions.make([{ id: "login", key: Redacted.make(signer.random(32)) }])
   const encryption = Option.isSome(provided) ? provided.value : yield* Effect.orDie(own)
-  const used = makeUsed()
+  const used = Option.match(yield* OptionalServices.get(TokenStore), { onNone: usedHere, onSome: usedAnywhere })
   return {
     save: (state, login, cookies, sameSite) =>
       Effect.gen(function*() {
@@ -149,8 +171,10 @@ export const makeCookies: Effect.Effect<LoginStateStore["Type"], never, Signer> 
         const { hash } = yield* nameOf(signer, state, now)
         const cookie = findCookie(cookies, hash)
         if (cookie === undefined) return Option.none()
+        // While the store fails the browser keeps it, for another try.
+        const isFirst = yield* used.add(hash)
         cookies.remove(cookie.name)
-        if (!used.add(hash, now)) return Option.none()
+        if (!isFirst) return Option.none()
         const text = yield* encryption.open(cookie.name, cookie.value)
         return readLogin(text, now)
       })
@@ -172,12 +196,8 @@ export const layer: Layer.Layer<LoginStateStore, never, Signer> = Layer.effect(L
 export const makeStored: Effect.Effect<LoginStateStore["Type"], never, Signer | TokenStore | TokenEncryption> = Effect
   .gen(function*() {
     const signer = yield* Signer
-    const store = yield* TokenStore
+    const store = GuardedStore.make(yield* TokenStore, "login")
     const encryption = yield* TokenEncryption
-    const failed = (operation: string) =>
-      Effect.mapError(({ problem, store }: { readonly problem: string; readonly store: string }) =>
-        new SessionStoreError({ operation, problem: `${store}: ${problem}` })
-      )
     // Only who has the cookie as well as the state finds the entry.
     const keyOf = (state: Redacted.Redacted<string>, secret: string) =>
       Effect.map(signer.sha256(`${secret}.${Redacted.value(state)}`), (hash) => `login:${hash}`)
@@ -188,7 +208,7 @@ export const makeStored: Effect.Effect<LoginStateStore["Type"], never, Signer | 
           const secret = signer.random(32)
           const key = yield* keyOf(state, secret)
           const sealed = yield* encryption.seal(key, yield* Effect.orDie(encode(login)))
-          yield* failed("save login")(store.set(key, sealed, { timeToLive: lifetime, ifVersion: null }))
+          yield* store.set(key, sealed, { timeToLive: lifetime, ifVersion: null })
           makeRoom(cookies)
           cookies.set(name, secret, { maxAge: lifetime, sameSite })
         }),
@@ -199,8 +219,8 @@ export const makeStored: Effect.Effect<LoginStateStore["Type"], never, Signer | 
           const cookie = findCookie(cookies, hash)
           if (cookie === undefined) return Option.none()
           const key = yield* keyOf(state, cookie.value)
-          const stored = yield* failed("take login")(store.get(key))
-          const isTaken = Option.isSome(stored) && (yield* failed("take login")(store.remove(key)))
+          const stored = yield* store.get(key)
+          const isTaken = Option.isSome(stored) && (yield* store.remove(key))
           // While the store fails the browser keeps it, for another try.
           cookies.remove(cookie.name)
           if (Option.isNone(stored) || !isTaken) return Option.none()

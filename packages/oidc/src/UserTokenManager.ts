@@ -277,10 +277,11 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
       if (Option.isNone(kept)) return
       const { accessTokens, refreshToken } = kept.value.tokens
       const accessToken = accessTokens[UserTokens.addressOf(address)]
-      const forget = UserTokenStore.update(store, session, client.name, (tokens) => {
+      // Before the server is asked: from then on no other process presents what is about to be revoked.
+      const forgotten = yield* Effect.either(UserTokenStore.update(store, session, client.name, (tokens) => {
         const rest = which === "refresh" ? tokens : UserTokens.withoutAccessToken(tokens, address)
         return which === "access" ? rest : UserTokens.withoutRefreshToken(rest)
-      })
+      }))
       // The one that lives longer goes first; a failure does not spare the other.
       const [refreshRevoked, accessRevoked] = yield* Effect.all([
         which === "access" || refreshToken === undefined
@@ -289,9 +290,10 @@ export const make: Effect.Effect<UserTokenManager["Type"], never, Requirements |
         which === "refresh" || accessToken === undefined
           ? Effect.void
           : revokeOne(client, accessToken.value, "access_token", request)
-      ], { mode: "either" }).pipe(Effect.ensuring(Effect.ignore(forget)))
+      ], { mode: "either" })
       yield* refreshRevoked
       yield* accessRevoked
+      yield* forgotten
     })
 
   return {

@@ -1,10 +1,13 @@
 import { OAuthError, TokenStore } from "@effect-oauth/core"
-import { LoginStateStore } from "@effect-oauth/oidc"
+import { LoginStateStore, type Session } from "@effect-oauth/oidc"
+import { NodeSigner } from "@effect-oauth/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Option, Redacted, TestClock } from "effect"
 import { UserAgent } from "../../../examples/servers/userAgent.ts"
 import { answerOf, go, isRefused, isSomebody, login, me, registration } from "./support/attack.ts"
+import * as FaultyStore from "./support/faultyStore.ts"
 import * as Provider from "./support/provider.ts"
+import * as Web from "./support/web.ts"
 import * as WebApp from "./support/webApp.ts"
 
 /** A store that tells what was written to it, and can break. */
@@ -113,4 +116,74 @@ describe("LoginStateStore.layerStored", () => {
       yield* go(browser, answer)
       yield* isSomebody(first, browser)
     }))
+})
+
+describe("a login, in any store", () => {
+  const login = new LoginStateStore.LoginState({
+    clientName: "web",
+    nonce: Redacted.make("nonce"),
+    codeVerifier: Redacted.make("verifier"),
+    redirectUri: "https://app.test/auth/callback",
+    returnTo: "/",
+    startedAt: 0
+  })
+  const state = Redacted.make("state")
+
+  const browser = (): Session.BrowserCookies => {
+    const jar = new Map<string, string>()
+    return {
+      names: (start) => [...jar.keys()].filter((name) => name.startsWith(start)),
+      get: (name) => jar.get(name),
+      set: (name, value) => jar.set(name, value),
+      remove: (name) => jar.delete(name)
+    }
+  }
+
+  const stores = (store: TokenStore.TokenStore["Type"]) =>
+    Effect.all({
+      "in cookies": LoginStateStore.makeCookies,
+      "in the store": LoginStateStore.makeStored
+    }).pipe(
+      Effect.provideService(TokenStore.TokenStore, store),
+      Effect.provide(Web.encryption()),
+      Effect.provide(NodeSigner.layer)
+    )
+
+  for (const kind of ["in cookies", "in the store"] as const) {
+    it.scoped(`${kind} is taken once by two processes that share a TokenStore`, () =>
+      Effect.gen(function*() {
+        const store = yield* TokenStore.makeMemory
+        const [one, two] = [(yield* stores(store))[kind], (yield* stores(store))[kind]]
+        const cookies = browser()
+        yield* one.save(state, login, cookies, "lax")
+        const [name = ""] = cookies.names("login.")
+        const copy = browser()
+        copy.set(name, cookies.get(name) ?? "", { maxAge: "1 minutes" })
+        const taken = yield* Effect.all([one.take(state, cookies), two.take(state, copy)], { concurrency: "unbounded" })
+        assert.strictEqual(taken.filter(Option.isSome).length, 1)
+      }))
+
+    it.scoped(`${kind} ends in time although the store hangs, and the browser keeps it`, () =>
+      Effect.gen(function*() {
+        const line = FaultyStore.make(yield* TokenStore.makeMemory)
+        const logins = (yield* stores(line.store))[kind]
+        const cookies = browser()
+        yield* logins.save(state, login, cookies, "lax")
+        line.fault = () => "hang"
+        // As a server runs requests.
+        const waiting = yield* Effect.fork(Effect.uninterruptible(Effect.flip(logins.take(state, cookies))))
+        yield* TestClock.adjust("5 seconds")
+        assert.deepInclude(yield* waiting, { _tag: "SessionStoreError", retryable: true })
+        line.fault = () => undefined
+        assert.isTrue(Option.isSome(yield* logins.take(state, cookies)))
+      }))
+
+    it.scoped(`${kind} lasts no longer where the clock is set back`, () =>
+      Effect.gen(function*() {
+        const logins = (yield* stores(yield* TokenStore.makeMemory))[kind]
+        const cookies = browser()
+        yield* logins.save(state, new LoginStateStore.LoginState({ ...login, startedAt: 3_600_000 }), cookies, "lax")
+        assert.isTrue(Option.isNone(yield* logins.take(state, cookies)))
+      }))
+  }
 })

@@ -202,6 +202,25 @@ for (const [kind, provided] of kinds) {
         assert.strictEqual(server.asked.length, 2)
       }))
 
+    it.scoped("is away while tokens are revoked: the server revokes them, and the caller is told", () =>
+      Effect.gen(function*() {
+        const { browser, lineOne, one, server } = yield* start
+        lineOne.fault = ({ operation }) => operation === "set" ? "fail" : undefined
+        const error = yield* Effect.flip(one.visit(browser, () => UserTokenManager.revoke()))
+        assert.deepInclude(error, { _tag: "SessionStoreError", retryable: true })
+        assert.deepStrictEqual(server.revoked.map(({ token }) => token), ["refresh-0"])
+      }))
+
+    it.scoped("hangs: a token that has ended meanwhile is not handed out", () =>
+      Effect.gen(function*() {
+        const { browser, one, server } = yield* start
+        server.answer = () => Effect.delay(Effect.fail(Server.unreachable), "10 seconds")
+        yield* due
+        const late = yield* Effect.fork(tokenOf(one, browser))
+        yield* pass("11 seconds")
+        assert.strictEqual(yield* late, "TokenTransportError")
+      }))
+
     it.scoped("holds tokens that were cleared while it ran: they stay cleared, and the new refresh token is revoked", () =>
       Effect.gen(function*() {
         const { browser, one, server } = yield* start

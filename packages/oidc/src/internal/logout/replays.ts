@@ -7,7 +7,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { SessionStoreError } from "../../OidcError.ts"
+import type { SessionStoreError } from "../../OidcError.ts"
+import * as GuardedStore from "../session/guardedStore.ts"
 
 /** @internal */
 export interface Replays {
@@ -31,13 +32,11 @@ const inMemory = (): Replays => {
   }
 }
 
-const inStore = (store: TokenStore["Type"]): Replays => {
-  const failed = Effect.mapError(({ problem, store }: { readonly problem: string; readonly store: string }) =>
-    new SessionStoreError({ operation: "remember logout", problem: `${store}: ${problem}` })
-  )
+const inStore = (tokenStore: TokenStore["Type"]): Replays => {
+  const store = GuardedStore.make(tokenStore, "remember logout")
   return {
-    wasUsed: (hash) => failed(Effect.map(store.get(`logout:${hash}`), Option.isSome)),
-    remember: (hash, lifetime) => Effect.asVoid(failed(store.set(`logout:${hash}`, "1", { timeToLive: lifetime })))
+    wasUsed: (hash) => Effect.map(store.get(`logout:${hash}`), Option.isSome),
+    remember: (hash, lifetime) => Effect.asVoid(store.set(`logout:${hash}`, "1", { timeToLive: lifetime }))
   }
 }
 

@@ -3,7 +3,6 @@
  * refresh token is announced before it is presented, so a process that does not see the result of another one yet, because
  * the store was away or the browser shows an older cookie, does not present the same token again.
  */
-import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
 import type { Signer } from "@effect-oauth/core/Signer"
 import type { TokenStore } from "@effect-oauth/core/TokenStore"
 import * as Clock from "effect/Clock"
@@ -13,9 +12,9 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { SessionStoreError } from "../../OidcError.ts"
+import type { SessionStoreError } from "../../OidcError.ts"
 import type { Presentation } from "../../TokenConcurrency.ts"
-import * as Guarding from "../session/guarding.ts"
+import * as GuardedStore from "../session/guardedStore.ts"
 
 /** Long enough for every process to see that a refresh token is used up, where its browser brings it once more. */
 const lifetime = Duration.hours(1)
@@ -35,9 +34,6 @@ const persistently = Schedule.exponential("100 millis").pipe(
 )
 
 const used = "used"
-
-const failed = (error: TokenStoreError) =>
-  new SessionStoreError({ operation: "announce", problem: `${error.store}, ${error.operation}: ${error.problem}` })
 
 /** When this process has seen which announcement first. */
 const makeSeen = () => {
@@ -71,7 +67,7 @@ export const make = (
 > =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
-    const guard = Guarding.make(Duration.seconds(5))
+    const store = GuardedStore.make(tokenStore, "announce")
     const own = signer.random(16)
     const seen = makeSeen()
     /** What this process presents now, and until when that takes at most: a runtime may end it with its request. */
@@ -81,15 +77,12 @@ export const make = (
       Effect.map(signer.sha256(Redacted.value(refreshToken)), (hash) => `refresh-token:${hash}`)
 
     const set = (key: string, value: string, ifVersion: string | null) =>
-      guard("announce", () => Effect.mapError(tokenStore.set(key, value, { ifVersion, timeToLive: lifetime }), failed))
+      store.set(key, value, { ifVersion, timeToLive: lifetime })
 
     const markUsed = (key: string, version: string) =>
       Effect.map(set(key, used, version), (next) => {
         if (Option.isSome(next)) seen.set(key, next.value)
       })
-
-    const remove = (key: string, version: string) =>
-      guard("announce", () => Effect.asVoid(Effect.mapError(tokenStore.remove(key, { ifVersion: version }), failed)))
 
     const granted = (key: string, version: string, now: number): Presentation => {
       live.set(key, now + longest)
@@ -98,7 +91,7 @@ export const make = (
         settle: (outcome) =>
           Effect.suspend(() => {
             live.delete(key)
-            const step = outcome === "used" ? markUsed(key, version) : remove(key, version)
+            const step = outcome === "used" ? markUsed(key, version) : store.remove(key, { ifVersion: version })
             // In the background: where it cannot be told, other processes wait for as long as their patience is.
             return Effect.asVoid(Effect.forkIn(Effect.ignore(Effect.retry(step, persistently)), scope))
           })
@@ -110,7 +103,7 @@ export const make = (
         const version = yield* set(key, own, null)
         const now = yield* Clock.currentTimeMillis
         if (Option.isSome(version)) return granted(key, version.value, now)
-        const stored = yield* guard("announce", () => Effect.mapError(tokenStore.get(key), failed))
+        const stored = yield* store.get(key)
         if (Option.isNone(stored)) return left > 0 ? yield* begin(key, left - 1) : { _tag: "Pending" }
         const { value, version: current } = stored.value
         const isOver = now - seen.since(key, current, now) >= patience

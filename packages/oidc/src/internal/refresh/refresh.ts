@@ -89,6 +89,9 @@ class InProgress {
   readonly _tag = "InProgress"
 }
 
+/** Between reading the tokens and presenting one, in milliseconds: shorter than other processes respect an announcement. */
+const longestPause = 20_000
+
 /** For so long a request waits for the result of another process. */
 const waitForOther = Schedule.spaced("250 millis").pipe(Schedule.upTo("5 seconds"))
 
@@ -355,6 +358,8 @@ export const make = (services: Services): Effect.Effect<Refresh, never, Scope.Sc
           })
         }
         const dpop = yield* keys.of(client, tokens)
+        // A process that was paused since it announced the token may not be the one that presents it any more.
+        if ((yield* Clock.currentTimeMillis) - now > longestPause) return yield* Effect.fail(new InProgress())
         const response = yield* Effect.either(exchange(place, refreshToken, parameters, dpop))
         if (response._tag === "Right") {
           refusals.clear(subject)
@@ -362,12 +367,14 @@ export const make = (services: Services): Effect.Effect<Refresh, never, Scope.Sc
         }
         const verdict = verdictOf(response.left)
         const error = refusalOf(place, response.left, verdict)
-        refusals.add(subject, { verdict, error }, yield* Clock.currentTimeMillis)
+        const later = yield* Clock.currentTimeMillis
+        refusals.add(subject, { verdict, error }, later)
         yield* presentation.settle(verdict === "Dead" ? "used" : "unused")
-        const meanwhile = usable && verdict !== "Dead" ? "; the current one goes on being used" : ""
+        const stillUsable = verdict !== "Dead" && isUsable(current, wanted, later)
+        const meanwhile = stillUsable ? "; the current one goes on being used" : ""
         yield* log.warning(client.name, `no new access token of a user: ${response.left.message}${meanwhile}`)
         if (verdict === "Dead") return yield* dead(place, refreshToken, again)
-        return usable ? tokens : yield* error
+        return stillUsable ? tokens : yield* error
       })
 
     /** A store that is away is no reason not to use a token that is good. */

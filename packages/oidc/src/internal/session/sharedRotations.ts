@@ -13,9 +13,9 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { SessionStoreError } from "../../OidcError.ts"
+import type { SessionStoreError } from "../../OidcError.ts"
 import { SessionContent } from "../../Session.ts"
-import * as Guarding from "./guarding.ts"
+import * as GuardedStore from "./guardedStore.ts"
 
 /** @internal `content` is absent once the session has ended. */
 export interface SharedRotation {
@@ -47,9 +47,6 @@ const encode = Schema.encode(Text)
 /** @internal No revision comes after the end. */
 export const lastRevision = Number.MAX_SAFE_INTEGER
 
-const failed = ({ problem, store }: { readonly problem: string; readonly store: string }) =>
-  new SessionStoreError({ operation: "rotation", problem: `${store}: ${problem}` })
-
 /** @internal Of a process that shares them with no other. */
 export const none: SharedRotations = {
   get: () => Effect.succeedNone,
@@ -67,9 +64,9 @@ export const make = (settings: {
   readonly log: OAuthLogging.Log
 }): Effect.Effect<SharedRotations, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const { encryption, grace, log, signer, store, timeout } = settings
+    const { encryption, grace, log, signer, timeout } = settings
     const scope = yield* Effect.scope
-    const guard = Guarding.make(timeout)
+    const store = GuardedStore.make(settings.store, "rotation", timeout)
 
     const nameOf = (key: string) => Effect.map(signer.sha256(key), (hash) => `rotation:${hash}`)
 
@@ -81,17 +78,14 @@ export const make = (settings: {
       Effect.gen(function*() {
         const name = yield* nameOf(key)
         const sealed = yield* encryption.seal(name, yield* Effect.orDie(encode(rotation)))
-        return yield* guard(
-          "rotation",
-          () => Effect.mapError(store.set(name, sealed, { timeToLive: grace, ifVersion }), failed)
-        )
+        return yield* store.set(name, sealed, { timeToLive: grace, ifVersion })
       })
 
     return {
       get: (key) =>
         Effect.gen(function*() {
           const name = yield* nameOf(key)
-          const stored = yield* guard("rotation", () => Effect.mapError(store.get(name), failed))
+          const stored = yield* store.get(name)
           if (Option.isNone(stored)) return Option.none()
           const { value, version } = stored.value
           const text = yield* encryption.open(name, value)
