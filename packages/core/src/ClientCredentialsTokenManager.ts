@@ -336,8 +336,9 @@ export const make: Effect.Effect<
         parameters,
         (request, client) =>
           Effect.flatMap(cache.peek(request), (token) =>
+            // One that is being acquired is not kept either.
             token === undefined
-              ? Effect.void
+              ? cache.remove(request)
               : Effect.ensuring(
                 endpoint.revoke(client, token.value, "access_token", parameters),
                 Effect.ignore(cache.remove(request))

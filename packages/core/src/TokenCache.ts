@@ -123,16 +123,19 @@ export interface Options {
 const anyToken: Want = { _tag: "any" }
 const newToken: Want = { _tag: "new" }
 
-const sharedTier = (log: OAuthLogging.Log, options: Options): Effect.Effect<SharedTier.SharedTier | undefined> =>
-  Effect.zipWith(
-    OptionalServices.get(TokenStore),
-    OptionalServices.get(TokenEncryption),
-    (store, encryption) =>
-      Option.isNone(store) ? undefined : SharedTier.make(store.value, Option.getOrUndefined(encryption), log, {
-        timeout: Duration.decode(options.storeTimeout ?? "500 millis"),
-        lease: Duration.decode(options.lockLease ?? "15 seconds")
-      })
-  )
+const sharedTier = (
+  log: OAuthLogging.Log,
+  options: Options
+): Effect.Effect<SharedTier.SharedTier | undefined, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const store = yield* OptionalServices.get(TokenStore)
+    const encryption = yield* OptionalServices.get(TokenEncryption)
+    if (Option.isNone(store)) return undefined
+    return yield* SharedTier.make(store.value, Option.getOrUndefined(encryption), log, {
+      timeout: Duration.decode(options.storeTimeout ?? "500 millis"),
+      lease: Duration.decode(options.lockLease ?? "15 seconds")
+    })
+  })
 
 /**
  * Over the `TokenStore` and the `TokenEncryption` that are there when it is made, if they are.
@@ -270,19 +273,12 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       }
     }
 
-    /** What is kept is used once more, while the store is asked whether it is still the newest. */
-    const doubt = (slot: Slot.Slot): void => {
-      slot.outdated = true
-      slot.backoff = undefined
-      if (slot.held !== undefined) slot.held.freshUntil = 0
-    }
-
     /** What other processes have done. */
     const heed = (event: TokenStoreEvent): void => {
       switch (event._tag) {
         case "Written": {
           const slot = byEntry.get(event.key)
-          if (slot !== undefined && slot.version !== event.version) doubt(slot)
+          if (slot !== undefined && slot.version !== event.version) Slot.doubt(slot)
           return
         }
         case "Removed": {
@@ -296,7 +292,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
           return
         }
         case "Gap":
-          for (const slot of slots.values()) doubt(slot)
+          for (const slot of slots.values()) Slot.doubt(slot)
       }
     }
 

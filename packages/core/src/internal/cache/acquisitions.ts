@@ -80,7 +80,7 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
 
   const succeeded = (
     { background, request, slot }: Departure,
-    { fromServer, token, unsure = false, version }: SharedAcquisition.Acquired,
+    { fromServer, superseded = false, token, unsure = false, version }: SharedAcquisition.Acquired,
     flight: { readonly number: number; readonly epoch: number; readonly jitter: number }
   ): Effect.Effect<void> => {
     // What is held stays, and the store is asked again when it is looked at next.
@@ -90,7 +90,8 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
     }
     const isNewest = slot.held === undefined || slot.held.number < flight.number
     // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
-    if (slot.epoch === flight.epoch && isNewest) {
+    if (superseded) Slot.doubt(slot)
+    else if (slot.epoch === flight.epoch && isNewest) {
       slot.held = Slot.successor(slot.held, Slot.hold(token, request, flight.number, flight.jitter))
       slot.version = version
       slot.outdated = false

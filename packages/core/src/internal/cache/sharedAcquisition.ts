@@ -11,7 +11,8 @@ import { type AccessToken, isSame } from "../../AccessToken.ts"
 import type { AccessTokenError } from "../../OAuthError.ts"
 import type { TokenCacheRequest } from "../../TokenCache.ts"
 import type { Lock } from "../../TokenStore.ts"
-import type { Found, SharedTier } from "./sharedTier.ts"
+import type { Found } from "./sharedTier.ts"
+import * as SharedTier from "./sharedTier.ts"
 import * as Slot from "./slot.ts"
 
 /**
@@ -33,11 +34,13 @@ export interface Acquired {
   readonly fromServer: boolean
   /** The store could not be asked: it may have a newer one. */
   readonly unsure?: boolean
+  /** It was removed, or another acquisition was announced, while the server was asked: it serves its waiters and is not kept. */
+  readonly superseded?: boolean
 }
 
 /** @internal */
 export interface Options {
-  readonly shared: SharedTier
+  readonly shared: SharedTier.SharedTier
   /** The name of the entry. */
   readonly entry: string
   readonly request: TokenCacheRequest
@@ -49,8 +52,14 @@ export interface Options {
   readonly meanwhile: Acquired | undefined
 }
 
-/** A token that never expires is looked for anew every day. */
-const longestStay = Duration.hours(24)
+/** How long an announcement stays, so that a server that is down does not cause one with each attempt. In milliseconds. */
+const announcementStay = 600_000
+
+/** What an acquisition may take after its time-out, in milliseconds. */
+const grace = 2000
+
+/** How often a version that changes under the announcement is read anew. */
+const attempts = 3
 
 type Acquisition = Effect.Effect<Acquired, AccessTokenError>
 
@@ -71,7 +80,7 @@ export const acquire = (options: Options): Acquisition =>
       return held !== undefined && now < held.expiredAt ? { token, version, fromServer: false } : undefined
     }
 
-    const look = Effect.zipWith(shared.read(entry), Clock.currentTimeMillis, (found, now) => ({
+    const look = Effect.zipWith(shared.read(entry, request.clientName), Clock.currentTimeMillis, (found, now) => ({
       found,
       usable: usable(found, now)
     }))
@@ -86,20 +95,21 @@ export const acquire = (options: Options): Acquisition =>
       return held !== undefined && now < held.freshUntil ? { ...meanwhile, unsure: true } : undefined
     }
 
-    /** What came from the server, in the store too, unless there is something newer. */
-    const keep = (token: AccessToken, over: string | null | undefined, fence: number | undefined): Acquisition =>
+    const { clientName } = request
+
+    /** What came from the server, in the store too, unless it was removed meanwhile. */
+    const keep = (token: AccessToken, over: string, fence: number | undefined): Acquisition =>
       Effect.gen(function*() {
+        const fromServer = { token, version: undefined, fromServer: true }
         const held = Slot.hold(token, request, 0, 0)
         const left = (held?.expiredAt ?? 0) - (yield* Clock.currentTimeMillis)
-        if (left <= 0) return { token, version: undefined, fromServer: true }
-        const { clientName } = request
-        const timeToLive = Duration.min(Duration.millis(left), longestStay)
-        const version = yield* shared.write(entry, { token, timeToLive, clientName, over, fence })
-        return { token, version: Option.getOrUndefined(version), fromServer: true }
+        if (left <= 0) return fromServer
+        const timeToLive = Duration.min(Duration.millis(left), SharedTier.longestStay)
+        const written = yield* shared.write(entry, token, { timeToLive, clientName, over, fence })
+        if (written._tag === "Written") return { ...fromServer, version: written.version }
+        if (written._tag === "Failed") return fromServer
+        return (yield* look).usable ?? { ...fromServer, superseded: true }
       })
-
-    const askServer = (over: string | null | undefined, lock: Lock | undefined): Acquisition =>
-      Effect.flatMap(request.acquire({ retries }), (token) => keep(token, over, lock?.fence))
 
     /** The store has had its time, and is not waited for a second time. */
     const withoutStore: Acquisition = Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -107,27 +117,52 @@ export const acquire = (options: Options): Acquisition =>
       return here === undefined ? fromServer(request, { retries }) : Effect.succeed(here)
     })
 
+    /**
+     * Asks the server, after the entry was made to exist: a removal takes it away, and the answer is not written any more.
+     * Without a lock a version of its own announces the acquisition, so that the later one of two is the one that is kept.
+     */
+    const askServer = (found: Found, lock: Lock | undefined, left = attempts): Acquisition =>
+      Effect.gen(function*() {
+        if (!found.isKnown) return yield* withoutStore
+        const now = yield* Clock.currentTimeMillis
+        const needed = Duration.toMillis(request.acquireTimeout) + grace
+        const ask = request.acquire({ retries })
+        const fence = lock?.fence
+        if (found.version !== null && lock !== undefined && shared.lasts(found) - now >= needed) {
+          const { version } = found
+          return yield* Effect.flatMap(ask, (token) => keep(token, version, fence))
+        }
+        const timeToLive = Duration.millis(found.token === undefined ? Math.max(announcementStay, 2 * needed) : needed)
+        const announced = yield* shared.announce(entry, found, { timeToLive, clientName, over: found.version, fence })
+        if (announced._tag === "Written") {
+          return yield* Effect.flatMap(ask, (token) => keep(token, announced.version, fence))
+        }
+        if (announced._tag === "Failed" || left === 1) return yield* fromServer(request, { retries })
+        const again = yield* look
+        return again.usable ?? (yield* askServer(again.found, lock, left - 1))
+      })
+
     /** Somebody may have been here between the look and the lock. */
     const underLock = (lock: Lock | undefined): Acquisition =>
       lock === undefined ? withoutStore : Effect.flatMap(look, ({ found, usable }) => {
         if (usable !== undefined) return Effect.succeed(usable)
-        return found.isKnown ? askServer(found.version, lock) : withoutStore
+        return askServer(found, lock)
       })
 
     /** While another process asks, its answer is waited for; if none comes in time, this process asks as well. */
     const shareOne = (until: number, pause: number): Acquisition =>
       Effect.gen(function*() {
-        const here = (yield* look).usable
+        const { found, usable: here } = yield* look
         if (here !== undefined) return here
         const acquired = yield* shared.exclusively(entry, underLock)
         if (Option.isSome(acquired)) return acquired.value
         if (meanwhile !== undefined) return meanwhile
-        if ((yield* Clock.currentTimeMillis) >= until) return yield* askServer(undefined, undefined)
+        if ((yield* Clock.currentTimeMillis) >= until) return yield* askServer(found, undefined)
         const jitter = yield* Random.nextRange(0.5, 1)
         yield* Effect.sleep(Duration.millis(pause * jitter))
         return yield* shareOne(until, Math.min(pause * 2, 250))
       })
 
-    if (want._tag === "new") return askServer(undefined, undefined)
+    if (want._tag === "new") return Effect.flatMap(look, ({ found }) => askServer(found, undefined))
     return Effect.flatMap(Clock.currentTimeMillis, (now) => shareOne(now + Duration.toMillis(lockWait), 20))
   })

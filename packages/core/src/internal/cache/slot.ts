@@ -74,6 +74,13 @@ export class Slot implements BoundedMap.Entry {
   }
 }
 
+/** @internal What is held is used once more, while the store is asked whether it is still the newest. */
+export const doubt = (slot: Slot): void => {
+  slot.outdated = true
+  slot.backoff = undefined
+  if (slot.held !== undefined) slot.held.freshUntil = 0
+}
+
 /** @internal */
 export interface Times {
   readonly expiryBuffer: Duration.Duration
