@@ -227,9 +227,9 @@ const issuerOf = (token: Redacted.Redacted<string>): unknown => parseJwt(Redacte
 const isOther = (issuer: string | undefined, said: unknown): boolean =>
   issuer !== undefined && said !== undefined && said !== issuer
 
-/** Until when an answer may be used. */
-const until = ({ active, claims }: Introspection, asked: number, cacheFor: number): number =>
-  active && typeof claims.exp === "number" ? Math.min(asked + cacheFor, claims.exp * 1000) : asked + cacheFor
+/** How long an answer may be used. */
+const lifetime = ({ active, claims }: Introspection, asked: number, cacheFor: number): number =>
+  active && typeof claims.exp === "number" ? Math.min(cacheFor, claims.exp * 1000 - asked) : cacheFor
 
 /**
  * @since 0.1.0
@@ -264,7 +264,7 @@ export const makeIntrospection = (
     yield* clients.check(options.client)
     const answers = yield* Introspections.make<Introspection, VerificationUnavailable>({
       capacity,
-      until: (answer, asked) => until(answer, asked, cacheFor ?? 0),
+      lifetime: (answer, asked) => lifetime(answer, asked, cacheFor ?? 0),
       isProvoked: ({ active }) => !active,
       interrupted: () => new VerificationUnavailable({ cause: "Closed" }),
       limit: timeout ?? minute

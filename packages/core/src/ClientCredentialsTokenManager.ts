@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -15,7 +16,7 @@ import { Backchannel } from "./Backchannel.ts"
 import { ClientCertificate } from "./ClientCertificate.ts"
 import { DPoPKeyStore } from "./DPoPKeyStore.ts"
 import { DPoPProofs } from "./DPoPProofs.ts"
-import { currentTimeMillis } from "./internal/clock.ts"
+import { clockOf } from "./internal/clock.ts"
 import { TokenRequestCustomizer } from "./internal/customizer.ts"
 import { possessionOf } from "./internal/dpop/possession.ts"
 import { isKnown } from "./internal/known.ts"
@@ -304,20 +305,20 @@ export const make: Effect.Effect<
   const hit = (
     name: string | undefined,
     parameters: TokenRequestParameters | undefined,
-    now: number
+    clock: Clock.Clock
   ): Exit.Exit<AccessToken> | undefined => {
     if (cache.hit === undefined || parameters?.forceRenewal === true) return undefined
     const known = keptOf(name)
     if (known === undefined) return undefined
     const address = find(known.client, known.addresses, parameters)
-    const found = Either.isRight(address) ? cache.hit(address.right, now) : undefined
+    const found = Either.isRight(address) ? cache.hit(address.right, clock) : undefined
     // One that has just come from a shared store is bound to its key first. A look at the token would cost others a cache miss.
     return found === undefined || !known.mayBeBound || isReady(found) ? found : undefined
   }
 
   return {
     get: (name, parameters) =>
-      Effect.withFiberRuntime((fiber) => hit(name, parameters, currentTimeMillis(fiber)) ?? acquired(name, parameters)),
+      Effect.withFiberRuntime((fiber) => hit(name, parameters, clockOf(fiber)) ?? acquired(name, parameters)),
     renew: (name, rejected, parameters) =>
       withRequest(
         name,

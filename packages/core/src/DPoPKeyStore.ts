@@ -5,7 +5,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import type * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -17,6 +16,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { CredentialUnavailable, type SigningKeyInvalid } from "./OAuthError.ts"
 import * as SigningKey from "./SigningKey.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 
 /**
  * @since 0.1.0
@@ -96,7 +96,7 @@ export const makeGenerated = (options: GeneratedOptions = {}): Effect.Effect<DPo
       })
 
     const newest = Effect.flatMap(
-      Clock.currentTimeMillis,
+      SteadyClock.currentTimeMillis,
       (now) => current !== undefined && now - current.since < rotateAfter ? Effect.succeed(current.key) : rotate(now)
     )
 

@@ -11,9 +11,10 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as BoundedMap from "./internal/cache/boundedMap.ts"
-import { currentTimeMillis } from "./internal/clock.ts"
+import { clockOf } from "./internal/clock.ts"
 import * as StoreGuard from "./internal/store/storeGuard.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 import { TokenStore } from "./TokenStore.ts"
 
 /**
@@ -69,14 +70,16 @@ export const make = (options: Options = {}): DPoPNonceStore["Type"] => {
     get: (server) =>
       Effect.withFiberRuntime((fiber) => {
         const entry = entries.get(keyOf(server))
-        if (entry === undefined || entry.until <= currentTimeMillis(fiber)) return Effect.succeedNone
+        if (entry === undefined || entry.until <= SteadyClock.unsafeCurrentTimeMillis(clockOf(fiber))) {
+          return Effect.succeedNone
+        }
         entry.used = true
         return Effect.succeed(Option.some(entry.nonce))
       }),
     set: (server, nonce) =>
       Effect.withFiberRuntime((fiber) => {
         const key = keyOf(server)
-        const until = currentTimeMillis(fiber) + timeToLive
+        const until = SteadyClock.unsafeCurrentTimeMillis(clockOf(fiber)) + timeToLive
         const entry = entries.get(key)
         if (entry === undefined) {
           entries.add({ key, used: false, evicted: false, pinned: () => false, nonce, until })

@@ -170,8 +170,9 @@ export interface NonceOptions {
  *   seconds.
  * - `nonces`: whether proofs must hold a nonce of this server (RFC 9449 section 9), which keeps a client from making proofs
  *   in advance. Default `false`: with them, the first request of every client is refused and sent again.
- * - `replayCapacity`: how many accepted proofs are remembered, each until its `iat` is out of the window; about 250 bytes
- *   each. Default 100,000, which is 1,600 requests a second if clocks agree. When it is full, proofs are refused as
+ * - `replayCapacity`: how many accepted proofs are remembered, each for a minute longer than
+ *   its `iat` is in the window, so that a process whose clock is behind by so much does not accept it again; about 250 bytes
+ *   each. Default 100,000, which is 800 requests a second if clocks agree. When it is full, proofs are refused as
  *   `overloaded` rather than others forgotten, and the last quarter is for clients that hold less than a hundredth of it.
  *
  * @since 0.1.0
@@ -308,6 +309,9 @@ const isNew = (outcome: ProofMemory.Outcome) => {
 
 const keyCapacity = 1000
 
+/** By how much the clocks of processes may differ, in milliseconds. */
+const clockDifference = 60_000
+
 /** With the parts that remember given, so that processes can come to share them. */
 const makeWith = (
   { algorithms, publicUrls, window }: VerifierSettings.VerifierSettings,
@@ -326,10 +330,11 @@ const makeWith = (
       return yield* DPoPProof.refused("scheme", "the access token did not come as Authorization: DPoP")
     }
     const proof = yield* DPoPProof.parse(request.headers.dpop, algorithms)
+    const now = yield* Clock.currentTimeMillis
     yield* DPoPProof.judge(proof, {
       method: request.method,
       uris: urisOf(publicUrls, request),
-      now: yield* Clock.currentTimeMillis,
+      now,
       window,
       nonces: yield* acceptedNonces
     })
@@ -339,7 +344,9 @@ const makeWith = (
       yield* isMadeFor(proof, yield* signer.sha256(Redacted.value(token.value)))
     }
     yield* keys.verify(proof, thumbprint)
-    yield* isNew(yield* memory.remember(thumbprint, proof.jti, proof.iat * 1000 + window))
+    // Longer than it is good here: the clock of another process may be behind, or this one be set back.
+    const lifetime = proof.iat * 1000 + window - now + Math.min(window, clockDifference)
+    yield* isNew(yield* memory.remember(thumbprint, proof.jti, lifetime))
     const { claims, iat, jti, key } = proof
     return { key: key.members, thumbprint, jti, issuedAt: DateTime.unsafeMake(iat * 1000), claims }
   })

@@ -8,6 +8,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { DeviceLoginExpired, type TokenRequestInvalid } from "./OAuthError.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 import type { TokenClient } from "./TokenClient.ts"
 import { type ExchangeError, type RequestOptions, TokenEndpoint, type TokenResponse } from "./TokenEndpoint.ts"
 import * as TokenGrant from "./TokenGrant.ts"
@@ -83,7 +84,7 @@ export const start = (
 ): Effect.Effect<DeviceLogin, ExchangeError | TokenRequestInvalid, TokenEndpoint> =>
   Effect.gen(function*() {
     const endpoint = yield* TokenEndpoint
-    const began = yield* Clock.currentTimeMillis
+    const [began, shownAt] = [yield* SteadyClock.currentTimeMillis, yield* Clock.currentTimeMillis]
     const { deviceCode, expiresIn, interval, userCode, verificationUri, verificationUriComplete } = yield* endpoint
       .authorizeDevice(client, parameters)
     const end = began + Duration.toMillis(expiresIn)
@@ -92,7 +93,7 @@ export const start = (
 
     const ask = (pace: Pace): DeviceLogin["tokens"] =>
       Effect.gen(function*() {
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* SteadyClock.currentTimeMillis
         if (now + Duration.toMillis(pace.wait) >= end) {
           yield* Effect.sleep(Duration.millis(Math.max(0, end - now)))
           return yield* new DeviceLoginExpired({ clientName: client.name })
@@ -113,7 +114,7 @@ export const start = (
       userCode,
       verificationUri,
       verificationUriComplete,
-      expiresAt: DateTime.unsafeMake(end),
+      expiresAt: DateTime.unsafeMake(shownAt + Duration.toMillis(expiresIn)),
       tokens: ask({ interval, wait: interval })
     }
   })

@@ -27,20 +27,32 @@ const tolerance = 100
 
 const states = new WeakMap<Clock.Clock, State>()
 
-const monotonicMillis = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1_000_000
+/**
+ * The monotonic time of a clock in milliseconds, without an effect around it: for what has to be remembered at least for a
+ * time, such as proofs that must not be accepted twice. A jump of the wall clock does not end it early.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const unsafeMonotonicMillis = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1_000_000
 
 const stateOf = (clock: Clock.Clock): State => {
   const known = states.get(clock)
   if (known !== undefined) return known
   const wall = clock.unsafeCurrentTimeMillis()
-  const state: State = { clock, base: { wall, monotonic: monotonicMillis(clock), steady: wall }, wall, steady: wall }
+  const state: State = {
+    clock,
+    base: { wall, monotonic: unsafeMonotonicMillis(clock), steady: wall },
+    wall,
+    steady: wall
+  }
   states.set(clock, state)
   return state
 }
 
 const advance = (state: State, clock: Clock.Clock, wall: number): number => {
   const { base } = state
-  const monotonic = monotonicMillis(clock)
+  const monotonic = unsafeMonotonicMillis(clock)
   const byWall = wall - base.wall
   const byMonotonic = monotonic - base.monotonic
   state.wall = wall

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,12 +20,13 @@ import * as BoundedMap from "./internal/cache/boundedMap.ts"
 import type { Want } from "./internal/cache/sharedAcquisition.ts"
 import * as SharedTier from "./internal/cache/sharedTier.ts"
 import * as Slot from "./internal/cache/slot.ts"
-import { currentTimeMillis } from "./internal/clock.ts"
+import { clockOf } from "./internal/clock.ts"
 import { type AccessTokenError, TokenCacheClosed } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OAuthMetrics from "./OAuthMetrics.ts"
 import * as OptionalServices from "./OptionalServices.ts"
 import * as SingleFlight from "./SingleFlight.ts"
+import * as SteadyClock from "./SteadyClock.ts"
 import { TokenEncryption } from "./TokenEncryption.ts"
 import { TokenStore, type TokenStoreEvent } from "./TokenStore.ts"
 
@@ -86,10 +87,10 @@ export class TokenCache extends Context.Tag("@effect-oauth/core/TokenCache")<Tok
     options?: { readonly forceRenewal?: boolean | undefined }
   ) => Effect.Effect<AccessToken, AccessTokenError>
   /**
-   * Optional: a fresh token, where `now` is in milliseconds since 1970, without running anything. What a hit costs is
-   * decided here.
+   * Optional: a token that is fresh by this clock (see `SteadyClock`), without running anything. What a hit costs is decided
+   * here.
    */
-  readonly hit?: (address: TokenCacheAddress, now: number) => Exit.Exit<AccessToken> | undefined
+  readonly hit?: (address: TokenCacheAddress, clock: Clock.Clock) => Exit.Exit<AccessToken> | undefined
   /** Another token than `rejected`: the one that is kept if it is another already, else a new one. */
   readonly renew: (
     request: TokenCacheRequest,
@@ -188,7 +189,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         OAuthMetrics.count(OAuthMetrics.coalesced)
         // A second acquisition that never comes back is not replaced: this caller has waited long enough.
         const again = Effect.flatMap(
-          Clock.currentTimeMillis,
+          SteadyClock.currentTimeMillis,
           (later) => obtain(slot, request, kind, want, later, caller, true)
         )
         return flight.join(isAgain ? overdue : again)
@@ -237,13 +238,20 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       return Effect.catchAll(
         obtain(slot, request, "normal", anyToken, now, caller),
         (error) =>
-          Effect.flatMap(Clock.currentTimeMillis, (later) => later < held.endsAt ? held.hit : Effect.fail(error))
+          Effect.flatMap(SteadyClock.currentTimeMillis, (later) => later < held.endsAt ? held.hit : Effect.fail(error))
       )
     }
 
     const forced = (request: TokenCacheRequest, want: Want): Effect.Effect<AccessToken, AccessTokenError> =>
       Effect.withFiberRuntime((fiber) =>
-        obtain(slotOf(request), request, "forced", want, currentTimeMillis(fiber), fiber.currentSpan)
+        obtain(
+          slotOf(request),
+          request,
+          "forced",
+          want,
+          SteadyClock.unsafeCurrentTimeMillis(clockOf(fiber)),
+          fiber.currentSpan
+        )
       )
 
     /** From the server: a renewal that is shared may have found its token in the store, where it was before this call. */
@@ -312,9 +320,10 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
       return slot
     }
 
-    const hit = (address: TokenCacheAddress, now: number): Exit.Exit<AccessToken> | undefined => {
+    const hit = (address: TokenCacheAddress, clock: Clock.Clock): Exit.Exit<AccessToken> | undefined => {
       const slot = find(address)
-      if (slot === undefined || slot.held === undefined || now >= slot.held.freshUntil) return undefined
+      if (slot === undefined || slot.held === undefined) return undefined
+      if (SteadyClock.unsafeCurrentTimeMillis(clock) >= slot.held.freshUntil) return undefined
       slot.used = true
       OAuthMetrics.count(OAuthMetrics.cacheHit)
       return slot.held.hit
@@ -327,8 +336,9 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         options?.forceRenewal === true
           ? brandNew(request)
           : Effect.withFiberRuntime((fiber) => {
-            const now = currentTimeMillis(fiber)
-            return hit(request, now) ?? miss(request, now, fiber.currentSpan)
+            const clock = clockOf(fiber)
+            return hit(request, clock) ??
+              miss(request, SteadyClock.unsafeCurrentTimeMillis(clock), fiber.currentSpan)
           }),
 
       renew: (request, rejected) =>
@@ -336,7 +346,8 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
           const slot = slotOf(request)
           const isOther = (token: AccessToken) => !isSame(token, rejected)
           if (
-            slot.held !== undefined && isOther(slot.held.token) && clock.unsafeCurrentTimeMillis() < slot.held.endsAt
+            slot.held !== undefined && isOther(slot.held.token) &&
+            SteadyClock.unsafeCurrentTimeMillis(clock) < slot.held.endsAt
           ) {
             return slot.held.hit
           }

@@ -249,6 +249,9 @@ export interface ExchangeOptions<E = never, R = never, E2 = never, R2 = never>
 /** A token that was given a minute ago is not what the server objects to; another one would be refused as well. */
 const youth = 60_000
 
+/** Not where the clock was set back since: such a token would be young until then. */
+const isYoung = (obtainedAt: number, now: number): boolean => now >= obtainedAt && now - obtainedAt < youth
+
 /** A server says in different ways that it does not accept one of the tokens (RFC 8693 section 2.2.2). */
 const isAboutTokens = (error: unknown): boolean =>
   error instanceof TokenEndpointError && (error.error === "invalid_grant" || error.error === "invalid_request")
@@ -325,7 +328,7 @@ export const tokenExchange = <E, R, E2 = never, R2 = never, E3 = never, R3 = nev
 
       const another = <E, R>(whose: "subject" | "actor", retriever: TokenRetriever<E, R>, rejected: AccessToken) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          DateTime.isDateTime(rejected.obtainedAt) && now - DateTime.toEpochMillis(rejected.obtainedAt) < youth
+          DateTime.isDateTime(rejected.obtainedAt) && isYoung(DateTime.toEpochMillis(rejected.obtainedAt), now)
             ? Effect.succeed(rejected)
             : ask(whose, retriever, { ...inner, rejected, forceRenewal: true }))
 

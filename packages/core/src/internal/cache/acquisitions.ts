@@ -2,6 +2,7 @@
  * One acquisition of a token as a whole: a flight that many may wait for, bounded in time, traced, measured, its outcome kept
  * in its slot.
  */
+import type * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -11,6 +12,7 @@ import { type AccessTokenError, TokenCacheClosed, TokenTransportError } from "..
 import type { Log } from "../../OAuthLogging.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
 import type { Flight, SingleFlight } from "../../SingleFlight.ts"
+import * as SteadyClock from "../../SteadyClock.ts"
 import type { TokenCacheEntry, TokenCacheRequest } from "../../TokenCache.ts"
 import * as SharedAcquisition from "./sharedAcquisition.ts"
 import type { SharedTier } from "./sharedTier.ts"
@@ -81,7 +83,12 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
   const succeeded = (
     { background, request, slot }: Departure,
     { fromServer, superseded = false, token, unsure = false, version }: SharedAcquisition.Acquired,
-    flight: { readonly number: number; readonly epoch: number; readonly jitter: number }
+    flight: {
+      readonly clock: Clock.Clock
+      readonly number: number
+      readonly epoch: number
+      readonly jitter: number
+    }
   ): Effect.Effect<void> => {
     // What is held stays, and the store is asked again when it is looked at next.
     if (unsure) {
@@ -92,7 +99,7 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
     // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
     if (superseded) Slot.doubt(slot)
     else if (slot.epoch === flight.epoch && isNewest) {
-      slot.held = Slot.successor(slot.held, Slot.hold(token, request, flight.number, flight.jitter))
+      slot.held = Slot.successor(slot.held, Slot.hold(token, request, flight.clock, flight.number, flight.jitter))
       slot.version = version
       slot.outdated = false
     }
@@ -130,9 +137,9 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
     return Effect.gen(function*() {
       const jitter = yield* Random.next
       const clock = yield* Effect.clock
-      const started = clock.unsafeCurrentTimeMillis()
+      const started = SteadyClock.unsafeCurrentTimeMillis(clock)
       const landed = (): number => {
-        const now = clock.unsafeCurrentTimeMillis()
+        const now = SteadyClock.unsafeCurrentTimeMillis(clock)
         OAuthMetrics.observe(OAuthMetrics.acquisitionMillis, now - started)
         return now
       }
@@ -144,7 +151,7 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
         Effect.tapBoth({
           onSuccess: (acquired) => {
             landed()
-            return succeeded(departure, acquired, { number, epoch, jitter })
+            return succeeded(departure, acquired, { clock, number, epoch, jitter })
           },
           onFailure: (error) => failed(departure, error, { now: landed(), epoch, jitter })
         }),

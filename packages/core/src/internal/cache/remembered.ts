@@ -2,12 +2,12 @@
  * Values that are looked up at first use and kept for a while: one lookup at a time for each key, a stale value while its
  * successor is looked up in the background, and for as long as the lookup fails for a reason that may pass.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as SingleFlight from "../../SingleFlight.ts"
+import * as SteadyClock from "../../SteadyClock.ts"
 import * as BoundedMap from "./boundedMap.ts"
 
 interface Slot<A, E> extends BoundedMap.Entry {
@@ -74,7 +74,7 @@ export const make = <A, E>(options: {
     }
 
     const keep = (slot: Slot<A, E>, find: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      Effect.zipWith(find, Clock.currentTimeMillis, (value, since) => {
+      Effect.zipWith(find, SteadyClock.currentTimeMillis, (value, since) => {
         slot.value = { found: value, exit: Exit.succeed(value), since }
         return value
       }).pipe(
@@ -117,7 +117,7 @@ export const make = <A, E>(options: {
           slot.used = true
           if (slot.value === undefined) return obtain(slot, lookup)
           const { exit, since } = slot.value
-          const age = clock.unsafeCurrentTimeMillis() - since
+          const age = SteadyClock.unsafeCurrentTimeMillis(clock) - since
           if (age < timeToLive) return exit
           if (age < 2 * timeToLive) {
             if (!flights.isClosed()) start(slot, lookup, true)
@@ -135,7 +135,7 @@ export const make = <A, E>(options: {
           const slot = slotOf(lookup.key)
           if (slot.value !== undefined && slot.value.found !== value) return slot.value.exit
           if (SingleFlight.underWay(slot.flight) !== undefined) return obtain(slot, lookup)
-          const now = clock.unsafeCurrentTimeMillis()
+          const now = SteadyClock.unsafeCurrentTimeMillis(clock)
           if (now - (slot.replaced.get(budget) ?? Number.NEGATIVE_INFINITY) < coolDown) return Effect.succeed(value)
           slot.replaced.set(budget, now)
           return obtain(slot, lookup)

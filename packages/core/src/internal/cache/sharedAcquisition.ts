@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import { type AccessToken, isSame } from "../../AccessToken.ts"
 import type { AccessTokenError } from "../../OAuthError.ts"
+import * as SteadyClock from "../../SteadyClock.ts"
 import type { TokenCacheRequest } from "../../TokenCache.ts"
 import type { Lock } from "../../TokenStore.ts"
 import type { Found } from "./sharedTier.ts"
@@ -72,27 +73,31 @@ export const acquire = (options: Options): Acquisition =>
   Effect.suspend(() => {
     const { entry, lockWait, meanwhile, request, retries, shared, want } = options
 
-    const usable = (found: Found, now: number): Acquired | undefined => {
+    const usable = (found: Found, clock: Clock.Clock): Acquired | undefined => {
       const { token, version } = found
       if (want._tag === "new" || token === undefined || version === null) return undefined
       if (want._tag === "another" && isSame(token, want.than)) return undefined
-      const held = Slot.hold(token, request, 0, 0)
-      return held !== undefined && now < held.expiredAt ? { token, version, fromServer: false } : undefined
+      const held = Slot.hold(token, request, clock, 0, 0)
+      return held !== undefined && SteadyClock.unsafeCurrentTimeMillis(clock) < held.expiredAt
+        ? { token, version, fromServer: false }
+        : undefined
     }
 
-    const look = Effect.zipWith(shared.read(entry, request.clientName), Clock.currentTimeMillis, (found, now) => ({
+    const look = Effect.zipWith(shared.read(entry, request.clientName), Effect.clock, (found, clock) => ({
       found,
-      usable: usable(found, now)
+      usable: usable(found, clock)
     }))
 
     /**
      * What is here already, if it is good for long: nobody has refused it, so that a store which cannot be asked what others
      * have is no reason to ask the server.
      */
-    const goodEnough = (now: number): Acquired | undefined => {
+    const goodEnough = (clock: Clock.Clock): Acquired | undefined => {
       if (want._tag !== "any" || meanwhile === undefined) return undefined
-      const held = Slot.hold(meanwhile.token, request, 0, 1)
-      return held !== undefined && now < held.freshUntil ? { ...meanwhile, unsure: true } : undefined
+      const held = Slot.hold(meanwhile.token, request, clock, 0, 1)
+      return held !== undefined && SteadyClock.unsafeCurrentTimeMillis(clock) < held.freshUntil
+        ? { ...meanwhile, unsure: true }
+        : undefined
     }
 
     const { clientName } = request
@@ -101,8 +106,9 @@ export const acquire = (options: Options): Acquisition =>
     const keep = (token: AccessToken, over: string, fence: number | undefined): Acquisition =>
       Effect.gen(function*() {
         const fromServer = { token, version: undefined, fromServer: true }
-        const held = Slot.hold(token, request, 0, 0)
-        const left = (held?.expiredAt ?? 0) - (yield* Clock.currentTimeMillis)
+        const clock = yield* Effect.clock
+        const held = Slot.hold(token, request, clock, 0, 0)
+        const left = (held?.expiredAt ?? 0) - SteadyClock.unsafeCurrentTimeMillis(clock)
         if (left <= 0) return fromServer
         const timeToLive = Duration.min(Duration.millis(left), SharedTier.longestStay)
         const written = yield* shared.write(entry, token, { timeToLive, clientName, over, fence })
@@ -112,8 +118,8 @@ export const acquire = (options: Options): Acquisition =>
       })
 
     /** The store has had its time, and is not waited for a second time. */
-    const withoutStore: Acquisition = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const here = goodEnough(now)
+    const withoutStore: Acquisition = Effect.clockWith((clock) => {
+      const here = goodEnough(clock)
       return here === undefined ? fromServer(request, { retries }) : Effect.succeed(here)
     })
 
@@ -157,12 +163,12 @@ export const acquire = (options: Options): Acquisition =>
         const acquired = yield* shared.exclusively(entry, underLock)
         if (Option.isSome(acquired)) return acquired.value
         if (meanwhile !== undefined) return meanwhile
-        if ((yield* Clock.currentTimeMillis) >= until) return yield* askServer(found, undefined)
+        if ((yield* SteadyClock.currentTimeMillis) >= until) return yield* askServer(found, undefined)
         const jitter = yield* Random.nextRange(0.5, 1)
         yield* Effect.sleep(Duration.millis(pause * jitter))
         return yield* shareOne(until, Math.min(pause * 2, 250))
       })
 
     if (want._tag === "new") return Effect.flatMap(look, ({ found }) => askServer(found, undefined))
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => shareOne(now + Duration.toMillis(lockWait), 20))
+    return Effect.flatMap(SteadyClock.currentTimeMillis, (now) => shareOne(now + Duration.toMillis(lockWait), 20))
   })

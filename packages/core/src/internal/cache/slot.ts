@@ -2,11 +2,13 @@
  * What the cache holds of one key, and every decision about it that needs no effect: when a token counts as fresh, when
  * the server may be asked, whose answer is the newer one.
  */
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import { type AccessToken, expiryMillis, isSame } from "../../AccessToken.ts"
 import { type AccessTokenError, withRetryAfter } from "../../OAuthError.ts"
 import { type Flight, underWay } from "../../SingleFlight.ts"
+import * as SteadyClock from "../../SteadyClock.ts"
 import type * as BoundedMap from "./boundedMap.ts"
 
 /** @internal */
@@ -16,7 +18,7 @@ export interface Held {
   readonly hit: Exit.Exit<AccessToken>
   /** The number of the flight that brought it. */
   readonly number: number
-  /** From here on a hit has more to do than to return. */
+  /** In steady time, as the others: from here on a hit has more to do than to return. */
   freshUntil: number
   /** From here on it counts as expired. */
   readonly expiredAt: number
@@ -24,7 +26,7 @@ export interface Held {
   readonly endsAt: number
 }
 
-/** @internal After a failure: whom not to ask until when. */
+/** @internal After a failure: whom not to ask until when, in steady time. */
 export interface Backoff {
   readonly error: AccessTokenError
   readonly delay: number
@@ -88,32 +90,42 @@ export interface Times {
 }
 
 /**
- * @internal A token with the times that follow from its lifetime; `undefined` for one that must not be kept. `jitter` is
- * from 0 to 1.
+ * @internal A token with the times that follow from its lifetime, in steady time; `undefined` for one that must not be kept.
+ * `jitter` is from 0 to 1. Whatever the clock was when it was obtained, it ends within its lifetime from now.
  */
-export const hold = (token: AccessToken, times: Times, number: number, jitter: number): Held | undefined => {
-  const endsAt = expiryMillis(token)
-  const obtainedAt = token.obtainedAt.epochMillis
-  const lifetime = endsAt - obtainedAt
+export const hold = (
+  token: AccessToken,
+  times: Times,
+  clock: Clock.Clock,
+  number: number,
+  jitter: number
+): Held | undefined => {
+  const lifetime = expiryMillis(token) - token.obtainedAt.epochMillis
   if (lifetime <= 0) return undefined
+  const endsAt = SteadyClock.unsafeDeadline(clock, expiryMillis(token), lifetime)
   const expiredAt = endsAt - Math.min(Duration.toMillis(times.expiryBuffer), lifetime / 10)
-  const refreshAt = times.refreshAhead ? obtainedAt + lifetime * (0.8 - 0.05 * jitter) : expiredAt
+  const refreshAt = times.refreshAhead && Number.isFinite(lifetime)
+    ? endsAt - lifetime + lifetime * (0.8 - 0.05 * jitter)
+    : expiredAt
   return {
     token,
     hit: Exit.succeed(token),
     number,
     freshUntil: Math.min(refreshAt, expiredAt),
-    expiredAt: Number.isFinite(lifetime) ? expiredAt : endsAt,
+    expiredAt,
     endsAt
   }
 }
 
-/** @internal A token that comes back from the shared store is as fresh as it was. */
+/** @internal A token that comes back from the shared store is as fresh as it was, and ends when it ended. */
 export const successor = (held: Held | undefined, next: Held | undefined): Held | undefined => {
-  if (held !== undefined && next !== undefined && isSame(held.token, next.token)) {
-    next.freshUntil = Math.max(next.freshUntil, held.freshUntil)
+  if (held === undefined || next === undefined || !isSame(held.token, next.token)) return next
+  return {
+    ...next,
+    freshUntil: Math.min(Math.max(next.freshUntil, held.freshUntil), held.expiredAt),
+    expiredAt: Math.min(next.expiredAt, held.expiredAt),
+    endsAt: Math.min(next.endsAt, held.endsAt)
   }
-  return next
 }
 
 const longestBackoff = 30_000

@@ -1,12 +1,12 @@
 /**
  * Proofs that have been accepted, so that none is accepted twice (RFC 9449 section 11.1).
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Log } from "../../OAuthLogging.ts"
 import type { Signer } from "../../Signer.ts"
+import * as SteadyClock from "../../SteadyClock.ts"
 import type { TokenStore } from "../../TokenStore.ts"
 import * as StoreGuard from "../store/storeGuard.ts"
 
@@ -15,8 +15,8 @@ export type Outcome = "new" | "known" | "full"
 
 /** @internal Where proofs are remembered. Of any number of calls for one proof, at the same time too, one is told `new`. */
 export interface ProofMemory {
-  /** `until`: when the proof stops being acceptable, in milliseconds since 1970. */
-  readonly remember: (thumbprint: string, jti: string, until: number) => Effect.Effect<Outcome>
+  /** `lifetime`: how long the proof may be acceptable from now on, in milliseconds. */
+  readonly remember: (thumbprint: string, jti: string, lifetime: number) => Effect.Effect<Outcome>
 }
 
 interface Entry {
@@ -27,7 +27,8 @@ interface Entry {
 const secondOf = (millis: number): number => Math.floor(millis / 1000)
 
 /**
- * @internal In this process. It forgets only what has ended, so that a flood cannot make it accept a proof again. What a flood
+ * @internal In this process, by monotonic time: a wall clock that is set forwards and back again does not make it forget. It
+ * forgets only what has ended, so that a flood cannot make it accept a proof again. What a flood
  * could do instead, filling it, one client cannot do to the others: the last quarter is for those who hold less than a
  * hundredth.
  */
@@ -67,13 +68,14 @@ export const make = (capacity: number): ProofMemory => {
   }
 
   return {
-    remember: (thumbprint, jti, until) =>
-      Effect.map(Clock.currentTimeMillis, (now): Outcome => {
+    remember: (thumbprint, jti, lifetime) =>
+      Effect.map(Effect.clock, (clock): Outcome => {
+        const now = SteadyClock.unsafeMonotonicMillis(clock)
         sweep(secondOf(now))
         const name = `${thumbprint}.${jti}`
         if (names.has(name)) return "known"
         if (!hasRoomFor(thumbprint)) return "full"
-        add({ thumbprint, name }, secondOf(until))
+        add({ thumbprint, name }, secondOf(now + lifetime))
         return "new"
       })
   }
@@ -89,13 +91,13 @@ export const shared = (own: ProofMemory, store: TokenStore["Type"], log: Log, si
     up: "they do again"
   })
   return {
-    remember: (thumbprint, jti, until) =>
-      Effect.flatMap(own.remember(thumbprint, jti, until), (outcome) => {
+    remember: (thumbprint, jti, lifetime) =>
+      Effect.flatMap(own.remember(thumbprint, jti, lifetime), (outcome) => {
         if (outcome !== "new") return Effect.succeed(outcome)
         return Effect.flatMap(
-          Effect.zip(signer.sha256(`${thumbprint}.${jti}`), Clock.currentTimeMillis),
-          ([name, now]) => {
-            const timeToLive = Duration.millis(Math.max(1, until - now))
+          signer.sha256(`${thumbprint}.${jti}`),
+          (name) => {
+            const timeToLive = Duration.millis(Math.max(1, lifetime))
             const first = Effect.asSome(store.set(`proof:${name}`, "1", { timeToLive, ifVersion: null }))
             return Effect.map(
               quick("write", "set", name, first, Option.none()),

@@ -19,7 +19,9 @@ const Entry = Schema.parseJson(Schema.Struct({
   fence: Schema.Number,
   tags: Schema.Array(Schema.String),
   /** In milliseconds since 1970. */
-  until: Schema.Number
+  until: Schema.Number,
+  /** In milliseconds: a clock that was set back since does not prolong it. */
+  timeToLive: Schema.optional(Schema.Number)
 }))
 
 const decode = Schema.decodeUnknownEither(Entry)
@@ -53,7 +55,8 @@ export const make = (store: KeyValueStore.KeyValueStore): Effect.Effect<Driver> 
         const entry = decode(text.value)
         const now = yield* Clock.currentTimeMillis
         if (Either.isLeft(entry) || entry.right.until <= now) return yield* store.remove(key)
-        yield* setInMemory(key, entry.right.value, entry.right.until, now, entry.right)
+        const { timeToLive = Number.POSITIVE_INFINITY, until, value } = entry.right
+        yield* setInMemory(key, value, Math.min(until, now + timeToLive), now, entry.right)
       })
 
     return {
@@ -66,9 +69,10 @@ export const make = (store: KeyValueStore.KeyValueStore): Effect.Effect<Driver> 
             yield* load(key)
             const version = yield* memory.set(key, value, options)
             if (Option.isSome(version)) {
-              const until = (yield* Clock.currentTimeMillis) + Duration.toMillis(options.timeToLive)
+              const timeToLive = Duration.toMillis(options.timeToLive)
+              const until = (yield* Clock.currentTimeMillis) + timeToLive
               const { fence = 0, tags = [] } = options
-              yield* store.set(key, encode({ value, version: version.value, fence, tags, until }))
+              yield* store.set(key, encode({ value, version: version.value, fence, tags, until, timeToLive }))
             }
             return version
           })

@@ -1,7 +1,6 @@
 /**
  * Waiting for a lock, keeping its lease while the work under it is done, and giving it back.
  */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import type { TokenStoreError } from "../../OAuthError.ts"
+import * as SteadyClock from "../../SteadyClock.ts"
 import type { Driver, Lock, LockOptions, TokenStore } from "../../TokenStore.ts"
 
 type Locks = Pick<Driver, "lock" | "extend" | "unlock">
@@ -31,10 +31,10 @@ const acquire = (
   wait: Duration.Duration
 ): Effect.Effect<Option.Option<number>, TokenStoreError> =>
   Effect.gen(function*() {
-    const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(wait)
+    const end = (yield* SteadyClock.currentTimeMillis) + Duration.toMillis(wait)
     for (let pause = 25;; pause = Math.min(pause * 2, 250)) {
       const fence = yield* locks.lock(key, holder, lease)
-      const left = end - (yield* Clock.currentTimeMillis)
+      const left = end - (yield* SteadyClock.currentTimeMillis)
       if (Option.isSome(fence) || left <= 0) return fence
       const jitter = yield* Random.nextRange(0.75, 1.25)
       yield* Effect.sleep(Duration.millis(Math.min(pause * jitter, left)))
@@ -45,10 +45,10 @@ const acquire = (
 const keep = (locks: Locks, key: string, holder: string, lease: Duration.Duration): Effect.Effect<void> =>
   Effect.gen(function*() {
     const pause = Duration.times(lease, 1 / 3)
-    let end = (yield* Clock.currentTimeMillis) + Duration.toMillis(lease)
+    let end = (yield* SteadyClock.currentTimeMillis) + Duration.toMillis(lease)
     for (;;) {
       yield* Effect.sleep(pause)
-      const asked = yield* Clock.currentTimeMillis
+      const asked = yield* SteadyClock.currentTimeMillis
       // A store that does not answer must not keep back that the lease is over.
       const inTime = Effect.timeout(locks.extend(key, holder, lease), Duration.millis(end - asked))
       const held = yield* Effect.option(inTime)
@@ -56,7 +56,7 @@ const keep = (locks: Locks, key: string, holder: string, lease: Duration.Duratio
         if (!held.value) return
         end = asked + Duration.toMillis(lease)
       }
-      if ((yield* Clock.currentTimeMillis) >= end) return
+      if ((yield* SteadyClock.currentTimeMillis) >= end) return
     }
   })
 
@@ -81,10 +81,10 @@ const unlock = (locks: Locks, key: string, holder: string): Effect.Effect<boolea
  */
 const unlockInBackground = (locks: Locks, key: string, holder: string, lease: Duration.Duration): Effect.Effect<void> =>
   Effect.gen(function*() {
-    const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(lease)
+    const end = (yield* SteadyClock.currentTimeMillis) + Duration.toMillis(lease)
     for (let pause = 100;; pause = Math.min(pause * 2, 1000)) {
       if (yield* unlock(locks, key, holder)) return
-      const left = end - (yield* Clock.currentTimeMillis)
+      const left = end - (yield* SteadyClock.currentTimeMillis)
       if (left <= 0) return
       const jitter = yield* Random.nextRange(0.75, 1.25)
       yield* Effect.interruptible(Effect.sleep(Duration.millis(Math.min(pause * jitter, left))))

@@ -1,12 +1,12 @@
 /**
  * A store in memory: every method is one step of one fiber, so all of them are atomic.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import * as SteadyClock from "../../SteadyClock.ts"
 import type { Driver, SetOptions, TokenStoreEvent } from "../../TokenStore.ts"
 
 interface Entry {
@@ -59,7 +59,7 @@ export const make: Effect.Effect<MemoryDriver> = Effect.map(
 
     /** One step at one time, and what others are told of it. */
     const step = <A>(work: (now: number, tell: (event: TokenStoreEvent) => void) => A): Effect.Effect<A> =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      Effect.flatMap(SteadyClock.currentTimeMillis, (now) => {
         const told: Array<TokenStoreEvent> = []
         const result = work(now, (event) => told.push(event))
         return told.length === 0 ? Effect.succeed(result) : Effect.as(PubSub.publishAll(events, told), result)

@@ -2,11 +2,11 @@
  * A shared store that may fail and may be slow: every step has a time-out, keys that fail are not asked for again for a while,
  * nor is the store as a whole where many keys fail, and both changes of its state are logged once.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { TokenStoreError } from "../../OAuthError.ts"
 import type { Log } from "../../OAuthLogging.ts"
+import * as SteadyClock from "../../SteadyClock.ts"
 
 /** @internal What the log says of both changes. */
 export interface Sayings {
@@ -106,7 +106,7 @@ const makeBreaker = (log: Log, { down, up }: Sayings) => {
       return isNews ? log.warning(undefined, `${error.message}: ${down}`) : Effect.void
     },
     succeeded: (kind: Kind, key: string) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      Effect.flatMap(SteadyClock.currentTimeMillis, (now) => {
         const before = isFailing()
         states[kind].succeeded(key, now)
         return before && !isFailing() ? log.warning(undefined, `the token store is back: ${up}`) : Effect.void
@@ -131,12 +131,12 @@ export const make = (log: Log, timeout: Duration.Duration, sayings: Sayings) => 
     effect: Effect.Effect<A, E | TokenStoreError>,
     otherwise: Effect.Effect<A, E>
   ): Effect.Effect<A, E> =>
-    Effect.flatMap(Clock.currentTimeMillis, (at) => {
+    Effect.flatMap(SteadyClock.currentTimeMillis, (at) => {
       if (breaker.isOpen(kind, key, at)) return otherwise
       const began = breaker.begin(kind, at)
       return Effect.catchAll(effect, (error) =>
         error instanceof TokenStoreError
-          ? Clock.currentTimeMillis.pipe(
+          ? SteadyClock.currentTimeMillis.pipe(
             Effect.flatMap((now) => breaker.failed(kind, key, began, now, error)),
             Effect.zipRight(otherwise)
           )

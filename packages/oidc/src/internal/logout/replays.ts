@@ -2,8 +2,8 @@
  * What was taken once and is not taken again: in all processes where they share a store, else in this one.
  */
 import type { Signer } from "@effect-oauth/core/Signer"
+import * as SteadyClock from "@effect-oauth/core/SteadyClock"
 import type { TokenStore } from "@effect-oauth/core/TokenStore"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -18,12 +18,15 @@ export interface Replays {
 
 const capacity = 10_000
 
+/** Monotonic: a clock that is set forwards and back again does not make it forget. */
+const now = Effect.map(Effect.clock, SteadyClock.unsafeMonotonicMillis)
+
 const inMemory = (): Replays => {
   const taken = new Map<string, number>()
   return {
-    wasUsed: (hash) => Effect.map(Clock.currentTimeMillis, (now) => (taken.get(hash) ?? 0) > now),
+    wasUsed: (hash) => Effect.map(now, (now) => (taken.get(hash) ?? Number.NEGATIVE_INFINITY) > now),
     remember: (hash, lifetime) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
+      Effect.map(now, (now) => {
         for (const [other, until] of taken) if (until <= now) taken.delete(other)
         const [oldest] = taken.keys()
         if (taken.size >= capacity && oldest !== undefined) taken.delete(oldest)

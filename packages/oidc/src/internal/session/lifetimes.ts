@@ -24,6 +24,8 @@ export const isToBeTouched = ({ seenAt }: SessionContent, { idle }: Lifetimes, n
 export const touched = (content: SessionContent, now: number): SessionContent =>
   new SessionContent({ ...content, seenAt: now })
 
-/** @internal How long to keep it from now on. */
+/** @internal How long to keep it from now on: never longer than a session may last, whatever the clock was when it began. */
 export const left = (content: SessionContent, lifetimes: Lifetimes, now: number): Duration.Duration =>
-  Duration.millis(Math.max(0, endOf(content, lifetimes) - now))
+  Duration.millis(
+    Math.max(0, Math.min(endOf(content, lifetimes) - now, lifetimes.absolute, lifetimes.idle))
+  )
