@@ -50,6 +50,8 @@ export interface Options<A, E> {
   readonly work: Effect.Effect<A, E>
   readonly background: boolean
   readonly limit: Duration.DurationInput
+  /** Whether the work goes on where it can, once it is abandoned: what has sent a one-time grant must. Default: it is interrupted. */
+  readonly isKept?: boolean | undefined
   readonly ended: () => void
   readonly interrupted: () => E
 }
@@ -129,7 +131,8 @@ export const make = (
 
     const run = <A, E>(options: Options<A, E>): Flight<A, E> => {
       const groups = new Set<Group<A, E>>()
-      const deadline = SteadyClock.unsafeCurrentTimeMillis(clock) + Duration.toMillis(options.limit) + grace
+      // Of the monotonic clock: time that has passed on the wall clock only, by a jump, says nothing of a running fiber.
+      const deadline = SteadyClock.unsafeMonotonicMillis(clock) + Duration.toMillis(options.limit) + grace
       let latest: Group<A, E> | undefined
       let settled: Exit.Exit<A, E> | undefined
       let isAbandoned = false
@@ -154,7 +157,7 @@ export const make = (
       const abandon = (): void => {
         isAbandoned = true
         options.ended()
-        fiber.unsafeInterruptAsFork(FiberId.none)
+        if (options.isKept !== true) fiber.unsafeInterruptAsFork(FiberId.none)
       }
 
       /** What has not ended within its limit may never end, so the end of the Layer does not wait for it. */
@@ -166,7 +169,7 @@ export const make = (
 
       const isUnderWay = (): boolean => {
         if (settled !== undefined || isAbandoned) return false
-        if (SteadyClock.unsafeCurrentTimeMillis(clock) < deadline) return true
+        if (SteadyClock.unsafeMonotonicMillis(clock) < deadline) return true
         overdue()
         return false
       }
@@ -186,7 +189,7 @@ export const make = (
         const settling = new Promise<void>((resolve) => {
           settle = resolve
         })
-        const left = deadline - SteadyClock.unsafeCurrentTimeMillis(clock)
+        const left = deadline - SteadyClock.unsafeMonotonicMillis(clock)
         const group: Group<A, E> = {
           waiters: new Set(),
           settle,

@@ -64,7 +64,8 @@ export class TokenConcurrency extends Context.Tag("@effect-oauth/oidc/TokenConcu
  * @category constructors
  */
 export const makeLocal: Effect.Effect<TokenConcurrency["Type"]> = Effect.map(LocalLocks.make, ({ withLock }) => ({
-  serialised: withLock
+  serialised: withLock,
+  present: Presentations.makeLocal()
 }))
 
 const unlocked = (problem: string) => Either.left(new SessionStoreError({ operation: "lock", problem }))

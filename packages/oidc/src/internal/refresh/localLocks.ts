@@ -47,7 +47,7 @@ export const make: Effect.Effect<LocalLocks> = Effect.sync(() => {
     withLock: (key, effect) =>
       Effect.uninterruptibleMask((restore) => {
         const acquire: Effect.Effect<Lock> = Effect.clockWith((clock) => {
-          const now = SteadyClock.unsafeCurrentTimeMillis(clock)
+          const now = SteadyClock.unsafeMonotonicMillis(clock)
           const held = locks.get(key)
           if (held === undefined || now >= held.until) {
             const lock = { until: now + limit, waiters: held?.waiters ?? new Set() }

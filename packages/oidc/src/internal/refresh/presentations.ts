@@ -4,8 +4,8 @@
  * the store was away or the browser shows an older cookie, does not present the same token again.
  */
 import type { Signer } from "@effect-oauth/core/Signer"
+import * as SteadyClock from "@effect-oauth/core/SteadyClock"
 import type { TokenStore } from "@effect-oauth/core/TokenStore"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -35,43 +35,74 @@ const persistently = Schedule.exponential("100 millis").pipe(
 
 const used = "used"
 
+const capacity = 10_000
+
+/** Adds an entry, in place of the oldest one where there are too many. */
+const put = <A>(entries: Map<string, A>, key: string, entry: A): void => {
+  entries.delete(key)
+  const [oldest] = entries.keys()
+  if (entries.size >= capacity && oldest !== undefined) entries.delete(oldest)
+  entries.set(key, entry)
+}
+
+/** Of the monotonic clock: a jump of the wall clock gives no process less time to write its result. */
+const monotonicMillis = Effect.clockWith((clock) => Effect.sync(() => SteadyClock.unsafeMonotonicMillis(clock)))
+
 /** When this process has seen which announcement first. */
 const makeSeen = () => {
-  const capacity = 10_000
   const seen = new Map<string, { readonly version: string; readonly since: number }>()
   return {
     since: (key: string, version: string, now: number): number => {
       const known = seen.get(key)
       if (known?.version === version) return known.since
-      seen.delete(key)
-      const [oldest] = seen.keys()
-      if (seen.size >= capacity && oldest !== undefined) seen.delete(oldest)
-      seen.set(key, { version, since: now })
+      put(seen, key, { version, since: now })
       return now
     },
     /** As if it had been seen long ago. */
-    set: (key: string, version: string): void => {
-      seen.set(key, { version, since: Number.NEGATIVE_INFINITY })
+    set: (key: string, version: string): void => put(seen, key, { version, since: Number.NEGATIVE_INFINITY })
+  }
+}
+
+/** What this process presents now, and until when that takes at most: a runtime may end it with its request. */
+const makeLive = () => {
+  const live = new Map<string, number>()
+  return {
+    has: (key: string, now: number): boolean => (live.get(key) ?? Number.NEGATIVE_INFINITY) > now,
+    add: (key: string, now: number): void => put(live, key, now + longest),
+    remove: (key: string): void => {
+      live.delete(key)
     }
   }
 }
 
 /** @internal */
+export interface Present {
+  (refreshToken: Redacted.Redacted<string>): Effect.Effect<Presentation, SessionStoreError>
+}
+
+/** @internal Within one process. */
+export const makeLocal = (): Present => {
+  const live = makeLive()
+  return (refreshToken) =>
+    Effect.map(monotonicMillis, (now): Presentation => {
+      const key = Redacted.value(refreshToken)
+      if (live.has(key, now)) return { _tag: "Pending" }
+      live.add(key, now)
+      return { _tag: "Granted", settle: () => Effect.sync(() => live.remove(key)) }
+    })
+}
+
+/** @internal Across the processes that share the store. */
 export const make = (
   tokenStore: TokenStore["Type"],
   signer: Signer["Type"]
-): Effect.Effect<
-  (refreshToken: Redacted.Redacted<string>) => Effect.Effect<Presentation, SessionStoreError>,
-  never,
-  Scope.Scope
-> =>
+): Effect.Effect<Present, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const store = GuardedStore.make(tokenStore, "announce")
     const own = signer.random(16)
     const seen = makeSeen()
-    /** What this process presents now, and until when that takes at most: a runtime may end it with its request. */
-    const live = new Map<string, number>()
+    const live = makeLive()
 
     const keyOf = (refreshToken: Redacted.Redacted<string>) =>
       Effect.map(signer.sha256(Redacted.value(refreshToken)), (hash) => `refresh-token:${hash}`)
@@ -85,12 +116,12 @@ export const make = (
       })
 
     const granted = (key: string, version: string, now: number): Presentation => {
-      live.set(key, now + longest)
+      live.add(key, now)
       return {
         _tag: "Granted",
         settle: (outcome) =>
           Effect.suspend(() => {
-            live.delete(key)
+            live.remove(key)
             const step = outcome === "used" ? markUsed(key, version) : store.remove(key, { ifVersion: version })
             // In the background: where it cannot be told, other processes wait for as long as their patience is.
             return Effect.asVoid(Effect.forkIn(Effect.ignore(Effect.retry(step, persistently)), scope))
@@ -101,14 +132,14 @@ export const make = (
     const begin = (key: string, left: number): Effect.Effect<Presentation, SessionStoreError> =>
       Effect.gen(function*() {
         const version = yield* set(key, own, null)
-        const now = yield* Clock.currentTimeMillis
+        const now = yield* monotonicMillis
         if (Option.isSome(version)) return granted(key, version.value, now)
         const stored = yield* store.get(key)
         if (Option.isNone(stored)) return left > 0 ? yield* begin(key, left - 1) : { _tag: "Pending" }
         const { value, version: current } = stored.value
         const isOver = now - seen.since(key, current, now) >= patience
         if (value === used) return { _tag: isOver ? "Used" : "Pending" }
-        if ((live.get(key) ?? now) > now) return { _tag: "Pending" }
+        if (live.has(key, now)) return { _tag: "Pending" }
         // An announcement of this process that is not live: the store took it and its answer was lost.
         if (value !== own && !isOver) return { _tag: "Pending" }
         const taken = yield* set(key, own, current)

@@ -7,6 +7,7 @@ import { type AccessTokenError, TokenCacheClosed } from "@effect-oauth/core/OAut
 import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import * as OAuthMetrics from "@effect-oauth/core/OAuthMetrics"
 import type { SigningKey } from "@effect-oauth/core/SigningKey"
+import * as SteadyClock from "@effect-oauth/core/SteadyClock"
 import type { TokenEndpoint, TokenResponse } from "@effect-oauth/core/TokenEndpoint"
 import * as TokenGrant from "@effect-oauth/core/TokenGrant"
 import type { TokenRequestParameters } from "@effect-oauth/core/TokenRequestParameters"
@@ -329,6 +330,7 @@ export const make = (services: Services): Effect.Effect<Refresh, never, Scope.Sc
     const once = (place: Place, wanted: Wanted, parameters: TokenRequestParameters, left = 3): Once =>
       Effect.gen(function*() {
         const { client, session } = place
+        const begun = yield* SteadyClock.currentTimeMillis
         yield* unwritten.flush(lock(place))
         const kept = yield* newest(place)
         const { tokens } = kept
@@ -359,7 +361,10 @@ export const make = (services: Services): Effect.Effect<Refresh, never, Scope.Sc
         }
         const dpop = yield* keys.of(client, tokens)
         // A process that was paused since it announced the token may not be the one that presents it any more.
-        if ((yield* Clock.currentTimeMillis) - now > longestPause) return yield* Effect.fail(new InProgress())
+        if ((yield* SteadyClock.currentTimeMillis) - begun > longestPause) {
+          yield* presentation.settle("unused")
+          return yield* Effect.fail(new InProgress())
+        }
         const response = yield* Effect.either(exchange(place, refreshToken, parameters, dpop))
         if (response._tag === "Right") {
           refusals.clear(subject)

@@ -29,7 +29,7 @@ export const make = <A, E>(
       const ended = () => {
         if (byName.get(name) === flight) byName.delete(name)
       }
-      const flight = flights.run({ work, background: true, limit, ended, interrupted: closed })
+      const flight = flights.run({ work, background: true, isKept: true, limit, ended, interrupted: closed })
       byName.set(name, flight)
       return flight
     }
