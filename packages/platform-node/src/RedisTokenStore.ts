@@ -5,12 +5,14 @@
  * - Reads, writes on condition and locks are one step at Redis. What it has said yes to can get lost when it fails over to a
  *   replica that did not know of it yet: that is Redis.
  * - Everything has a time to live, so nothing has to be cleaned up.
- * - A cluster is fine: what has to be one step is on one node. Replicas must not be read from, since they may lag behind.
+ * - A cluster is fine (`cluster`): what has to be one step is on one node. Replicas must not be read from, since they may lag
+ *   behind.
  * - An ACL user needs `~effect-oauth:*` and `&effect-oauth:*` (the `prefix`) and `+@hash +@sortedset +@string +@scripting
  *   +@pubsub +@connection +type +del +pexpire +pexpireat +time +info`.
  *
  * Nothing waits for Redis for long: a command ends within `commandTimeout`, at once while there is no connection, and then
- * it fails. Connections come back by themselves. What failed for lack of an answer may have been done.
+ * it fails. Connections come back automatically. A command that failed for lack of an answer may have been carried out; one that
+ * its client has not sent by then is not carried out later, whatever queues and repetitions the client has.
  *
  * @since 0.1.0
  */
@@ -23,7 +25,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import { type Cluster, Redis, type RedisOptions } from "ioredis"
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { randomInt } from "node:crypto"
 import * as ConfigFields from "./internal/configFields.ts"
 import * as Connection from "./internal/redis/redisConnection.ts"
@@ -67,10 +69,24 @@ export type ClientSettings = Omit<
 >
 
 /**
+ * - `nodes`: to begin with, besides that of the `url`, in case it is down when the program starts.
+ * - `slotsRefreshInterval`: milliseconds between two questions for the nodes of the cluster. A command that fails asks earlier.
+ *   Default 5,000.
+ * - `natMap`, `dnsLookup`: as in ioredis.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ClusterSettings extends Pick<ClusterOptions, "slotsRefreshInterval" | "natMap" | "dnsLookup"> {
+  readonly nodes?: ReadonlyArray<{ readonly host: string; readonly port: number }> | undefined
+}
+
+/**
  * - `url`: `redis://` or `rediss://` (TLS), `user:password@host:port/database`, percent-encoded. Default by `client`.
  * - `connectTimeout`: for TCP and TLS together, and how long the Layer waits for the first connection before it goes on
  *   without. Default 5 seconds.
  * - `client`: what else ioredis can be told, such as `tls` or `sentinels`; the `url` wins.
+ * - `cluster`: the `url` is that of a node of a cluster. Default `false`.
  *
  * @since 0.1.0
  * @category models
@@ -79,6 +95,7 @@ export interface Options extends ClientOptions {
   readonly url?: string | Redacted.Redacted<string> | undefined
   readonly connectTimeout?: Duration.DurationInput | undefined
   readonly client?: ClientSettings | undefined
+  readonly cluster?: boolean | ClusterSettings | undefined
 }
 
 /** So many events are kept for one that listens slowly, before it gets a `Gap` instead. */
@@ -88,6 +105,21 @@ const limitsOf = (options: Options): Connection.Limits => ({
   commandTimeout: Duration.decode(options.commandTimeout ?? "1 seconds"),
   connectTimeout: Duration.decode(options.connectTimeout ?? "5 seconds")
 })
+
+/** Nodes of a cluster that do not answer are left when their socket times out: its next owner may be known by then. */
+const connect = (settings: RedisOptions, { cluster = false }: Options): Connection.Client => {
+  if (cluster === false) return new Redis({ ...settings, lazyConnect: true })
+  const { nodes = [], ...more } = cluster === true ? {} : cluster
+  const { host, port, retryStrategy: _, ...redisOptions } = settings
+  return new Cluster([{ host, port }, ...nodes], {
+    slotsRefreshInterval: 5000,
+    ...more,
+    lazyConnect: true,
+    clusterRetryStrategy: Connection.pauseBefore,
+    slotsRefreshTimeout: settings.commandTimeout,
+    redisOptions
+  })
+}
 
 /** A connection for events: like the client's, of a cluster to any of its nodes, as all of them pass on what is published. */
 const duplicate = (client: Connection.Client, limits: Connection.Limits): Redis => {
@@ -149,7 +181,7 @@ export const make = (
       ...Connection.ownOptions(limitsOf(options))
     }
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => new Redis({ ...settings, lazyConnect: true })),
+      Effect.sync(() => connect(settings, options)),
       (client) => Effect.sync(() => client.disconnect())
     )
     return yield* over(client, options, true)
@@ -159,8 +191,9 @@ export const make = (
  * Over a client of your own, `Redis` or `Cluster`, which stays yours: it is not closed, its errors are not listened to. The
  * connection for events is another one, made like it.
  *
- * Give it `enableOfflineQueue: false` and `autoResendUnfulfilledCommands: false`, else it may do later what the store has said
- * to have failed.
+ * Its options decide how soon it notices that a server is gone: without `socketTimeout` (`redisOptions.socketTimeout` of a
+ * cluster, with `slotsRefreshInterval`) a server that hangs is asked again and again. They do not decide whether a command is
+ * carried out after the store has given it up: it is not.
  *
  * @since 0.1.0
  * @category constructors
@@ -236,7 +269,7 @@ export const layerConfig = (
  * import { Redis } from "ioredis"
  *
  * const client = Effect.acquireRelease(
- *   Effect.sync(() => new Redis({ lazyConnect: true, enableOfflineQueue: false, autoResendUnfulfilledCommands: false })),
+ *   Effect.sync(() => new Redis({ lazyConnect: true, socketTimeout: 2000 })),
  *   (client) => Effect.sync(() => client.disconnect())
  * )
  *

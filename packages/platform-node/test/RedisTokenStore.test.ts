@@ -120,7 +120,7 @@ describe.skipIf(!RedisServer.available)("RedisTokenStore", () => {
           admin((redis) => redis.script("FLUSH")).pipe(
             Effect.repeat(Schedule.spaced("20 millis")),
             Effect.forkScoped,
-            Effect.zipRight(open({ prefix }))
+            Effect.zipRight(open({ prefix, cluster: true }))
           ))
     )
 
@@ -254,9 +254,10 @@ describe.skipIf(!RedisServer.available)("RedisTokenStore", () => {
         }))
 
       /** A store whose removals by tag stop after each answer of Redis, for `between`, given how many there were. */
-      const stopping = (prefix: string, between: (answers: number) => Effect.Effect<unknown, any>) =>
+      const stopping = <R>(prefix: string, between: (answers: number) => Effect.Effect<unknown, any, R>) =>
         Effect.gen(function*() {
           const duration = Duration.seconds(5)
+          const context = yield* Effect.context<R>()
           const connection = yield* RedisConnection.make(yield* client(), {
             limits: { commandTimeout: duration, connectTimeout: duration },
             own: true
@@ -267,7 +268,10 @@ describe.skipIf(!RedisServer.available)("RedisTokenStore", () => {
             eval: (operation, script, ...args) =>
               Effect.tap(
                 connection.eval(operation, script, ...args),
-                () => script === RedisScripts.members ? Effect.orDie(between(++answers)) : Effect.void
+                () =>
+                  script === RedisScripts.members
+                    ? Effect.provide(Effect.orDie(between(++answers)), context)
+                    : Effect.void
               )
           }, { channel: `${prefix}events`, events: Stream.never, prefix })
         })

@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
-import type { Cluster, Redis, RedisOptions } from "ioredis"
+import { type Cluster, Command, type Redis, type RedisOptions } from "ioredis"
 import { randomInt } from "node:crypto"
 import type { Script } from "./redisScripts.ts"
 
@@ -26,6 +26,11 @@ const redisCode = (message: string): string => {
   return (code === "ERR" ? inside : undefined) ?? code ?? "an error"
 }
 
+const answered = (code: string): string => `Redis answered ${code}`
+
+/** @internal What lies under the key was not written by a store. */
+export const isWrongType = ({ problem }: TokenStoreError): boolean => problem === answered("WRONGTYPE")
+
 const systemCode = (error: object): string | undefined =>
   "code" in error && typeof error.code === "string" && /^[A-Z0-9_]{2,60}$/.test(error.code) ? error.code : undefined
 
@@ -34,7 +39,7 @@ const lost = "there is no connection"
 /** @internal An error of ioredis holds the command with its arguments, so nothing of it goes on but a code. */
 export const problemOf = (error: unknown): string => {
   if (!(error instanceof Error)) return "the client failed"
-  if (error.name === "ReplyError") return `Redis answered ${redisCode(error.message)}`
+  if (error.name === "ReplyError") return answered(redisCode(error.message))
   const replied = /^Ready check failed: ([A-Z]{2,20}) /.exec(error.message)?.[1]
   if (replied !== undefined) return `Redis answered ${replied}`
   if (error.message === "Command timed out") return "no answer in time"
@@ -81,7 +86,11 @@ export const reconnectOnError = (error: Error): boolean => error.message.include
 export interface Connection {
   readonly client: Client
   /** Fails within the timeout of commands, and while there is no connection at once. */
-  readonly run: <A>(operation: string, send: () => Promise<A>) => Effect.Effect<A, TokenStoreError>
+  readonly run: (
+    operation: string,
+    command: string,
+    ...args: ReadonlyArray<string>
+  ) => Effect.Effect<unknown, TokenStoreError>
   readonly eval: (
     operation: string,
     script: Script,
@@ -145,17 +154,45 @@ const watch = (client: Client, tell: (problem: string | undefined) => void) =>
     return { ready, onError }
   })
 
-const promise = <A>(operation: string, send: () => Promise<A>): Effect.Effect<A, TokenStoreError> =>
-  Effect.tryPromise({ try: send, catch: (error) => failure(operation, problemOf(error)) })
+/**
+ * A command that the store gives up is sent as a PING from then on: whatever queue of the client it waits in, and however
+ * often the client repeats it, it is not carried out after the store has said that it failed.
+ */
+class StoreCommand extends Command {
+  isGivenUp = false
+
+  override toWritable(socket: object): string | Buffer {
+    return this.isGivenUp ? "*1\r\n$4\r\nPING\r\n" : super.toWritable(socket)
+  }
+}
+
+const dispatch = (client: Client, name: string, args: ReadonlyArray<string>) => {
+  const { keyPrefix } = client.options
+  const command = new StoreCommand(name, [...args], {
+    replyEncoding: "utf8",
+    ...keyPrefix === undefined ? {} : { keyPrefix }
+  })
+  return { command, reply: Promise.resolve(client.sendCommand(command)) }
+}
+
+const send = (client: Client, name: string, args: ReadonlyArray<string>): Effect.Effect<unknown, unknown> =>
+  Effect.async((resume) => {
+    const { command, reply } = dispatch(client, name, args)
+    reply.then((value) => resume(Effect.succeed(value)), (error) => resume(Effect.fail(error)))
+    return Effect.sync(() => {
+      command.isGivenUp = true
+    })
+  })
 
 const isUnknownScript = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT")
 
 /** By its hash; whole where the server does not know it, as after a restart. */
-const evaluate = (client: Client, { keys, lua, sha }: Script, args: ReadonlyArray<string>): Promise<unknown> =>
-  client.evalsha(sha, keys, ...args).catch((error) => {
-    if (!isUnknownScript(error)) throw error
-    return client.eval(lua, keys, ...args)
-  })
+const evaluate = (client: Client, { keys, lua, sha }: Script, args: ReadonlyArray<string>) =>
+  Effect.catchIf(
+    send(client, "evalsha", [sha, `${keys}`, ...args]),
+    isUnknownScript,
+    () => send(client, "eval", [lua, `${keys}`, ...args])
+  )
 
 /** @internal Commands over a client, which stays its owner's. `own`: whether its errors are ours to listen to. */
 export const make = (
@@ -175,24 +212,31 @@ export const make = (
     // Without a listener ioredis prints errors, with their commands; the listeners of another's client are its owner's.
     if (own) client.on("error", onError)
 
-    const run = <A>(operation: string, send: () => Promise<A>): Effect.Effect<A, TokenStoreError> =>
-      Effect.suspend(() =>
+    const run = (
+      operation: string,
+      command: Effect.Effect<unknown, unknown>
+    ): Effect.Effect<unknown, TokenStoreError> => {
+      const sent = Effect.mapError(command, (error) => failure(operation, problemOf(error)))
+      return Effect.suspend(() =>
         client.status === "ready"
-          ? promise(operation, send)
-          : Effect.zipRight(
-            Effect.mapError(ready, (problem) => failure(operation, problem)),
-            promise(operation, send)
-          )
+          ? sent
+          : Effect.zipRight(Effect.mapError(ready, (problem) => failure(operation, problem)), sent)
       ).pipe(
         Effect.timeoutFail({ duration: commandTimeout, onTimeout: () => failure(operation, "no answer in time") })
       )
+    }
 
     return {
       client,
       ready,
-      run,
-      eval: (operation, script, ...args) => run(operation, () => evaluate(client, script, args)),
-      post: (script, ...args) =>
-        Effect.sync(() => client.status === "ready" ? void evaluate(client, script, args).catch(ignore) : undefined)
+      run: (operation, name, ...args) => run(operation, send(client, name, args)),
+      eval: (operation, script, ...args) => run(operation, evaluate(client, script, args)),
+      post: ({ keys, lua, sha }, ...args) =>
+        Effect.sync(() => {
+          if (client.status !== "ready") return
+          const whole = (error: unknown) =>
+            isUnknownScript(error) ? dispatch(client, "eval", [lua, `${keys}`, ...args]).reply : undefined
+          dispatch(client, "evalsha", [sha, `${keys}`, ...args]).reply.catch(whole).catch(ignore)
+        })
     }
   })

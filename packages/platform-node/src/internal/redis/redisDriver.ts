@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
-import type { Connection } from "./redisConnection.ts"
+import * as Connection from "./redisConnection.ts"
 import * as Events from "./redisEvents.ts"
 import * as Scripts from "./redisScripts.ts"
 
@@ -63,18 +63,15 @@ const readBefore = (reply: unknown): Option.Option<Before> =>
     ? Option.some({ version: isText(reply[0]) ? reply[0] : "", tags: readTags(reply[1]) })
     : Option.none()
 
-const isWrongType = (error: unknown): boolean => error instanceof Error && error.message.startsWith("WRONGTYPE")
-
 /** @internal `channel`: on which events are published. */
 export const make = (
-  connection: Connection,
+  connection: Connection.Connection,
   { channel, events, prefix }: {
     readonly channel: string
     readonly events: Driver["events"]
     readonly prefix: string
   }
 ): Driver => {
-  const { client } = connection
   const keys = keysOf(prefix)
 
   const conditionOf = (ifVersion: string | null | undefined): readonly [kind: string, version: string] =>
@@ -112,17 +109,12 @@ export const make = (
 
   return {
     get: (key) =>
-      connection.run(
-        "get",
-        () =>
-          client.hmget(keys.entry(key), "value", "version").catch((error): Array<string | null> => {
-            if (isWrongType(error)) return []
-            throw error
-          })
-      ).pipe(
-        Effect.map(([value, version]) =>
-          isText(value) && isText(version) ? Option.some({ value, version }) : Option.none()
-        )
+      connection.run("get", "hmget", keys.entry(key), "value", "version").pipe(
+        Effect.catchIf(Connection.isWrongType, () => Effect.succeed([])),
+        Effect.map((reply) => {
+          const [value, version] = Array.isArray(reply) ? reply : []
+          return isText(value) && isText(version) ? Option.some({ value, version }) : Option.none()
+        })
       ),
 
     set: (key, value, options) =>
@@ -191,7 +183,7 @@ export const make = (
           mark = step[0]
           from = step[1]
         } while (from !== "")
-        yield* connection.run("removeByTag", () => client.publish(channel, Events.encode({ _tag: "TagRemoved", tag })))
+        yield* connection.run("removeByTag", "publish", channel, Events.encode({ _tag: "TagRemoved", tag }))
       }),
 
     lock: (key, holder, lease) =>

@@ -25,6 +25,7 @@ if type(told) == 'table' and told.err then return told end`
 /**
  * @internal KEYS: entry. ARGV: `any`, `absent` or `same`; version; fence or empty; value; new version; tags; milliseconds;
  * channel; message. Nothing if a condition does not hold, else version and tags of the entry before, empty if there was none.
+ * A client may send it twice when the first answer was lost: the second one finds what it has written.
  */
 export const set = script(
   1,
@@ -32,6 +33,7 @@ export const set = script(
 local kind = redis.call('TYPE', KEYS[1]).ok
 local old = kind == 'hash' and redis.call('HMGET', KEYS[1], 'version', 'value', 'fence', 'tags') or {}
 local version = old[2] and old[1]
+if version == ARGV[5] then return { '', '' } end
 if ARGV[1] == 'absent' and version then return false end
 if ARGV[1] == 'same' and version ~= ARGV[2] then return false end
 local held = version and tonumber(old[3]) and old[3] or '0'
@@ -157,12 +159,15 @@ return { old[1], old[3] or '' }
 /**
  * @internal KEYS: lock, last fence, entry. ARGV: holder, milliseconds of the lease, milliseconds to remember the fence. The
  * fence, or nothing. It is the time in microseconds, so that it rises also over what Redis has forgotten, and higher than the
- * last one and the entry's, so that it rises over a clock that was put back.
+ * last one and the entry's, so that it rises over a clock that was put back. Its holder gets it again.
  */
 export const lock = script(
   3,
   `
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return false end
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
 local time = redis.call('TIME')
 local fence = time[1] * 1000000 + time[2]
 local function above(found)
