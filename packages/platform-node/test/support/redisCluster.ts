@@ -14,6 +14,8 @@ export interface RedisCluster {
   /** Waits until another node than this one is the master of the key; that one. */
   readonly takeover: (key: string, from: RedisServer.RedisServer) => Effect.Effect<RedisServer.RedisServer>
   readonly nodes: ReadonlyArray<RedisServer.RedisServer>
+  /** After so many milliseconds without a word, a master counts as down. */
+  readonly setNodeTimeout: (millis: number) => Effect.Effect<void>
 }
 
 const call = <A>(send: () => Promise<A>): Effect.Effect<A> => Effect.promise(send)
@@ -29,7 +31,7 @@ const until = <A>(what: string, ask: Effect.Effect<A>, isDone: (answer: A) => bo
   }).pipe(Effect.orDie)
 }
 
-/** `nodeTimeout`: after so many milliseconds without a word, a master counts as down. */
+/** `nodeTimeout`: see `setNodeTimeout`. */
 export const start = (nodeTimeout: number): Effect.Effect<RedisCluster, never, Scope.Scope> =>
   Effect.gen(function*() {
     const startNode = Effect.gen(function*() {
@@ -105,6 +107,10 @@ export const start = (nodeTimeout: number): Effect.Effect<RedisCluster, never, S
       urls: nodes.map(({ url }) => url),
       ports: nodes.map(({ port }) => port),
       nodes,
+      setNodeTimeout: (millis) =>
+        Effect.forEach(nodes, ({ admin }) => call(() => admin.config("SET", "cluster-node-timeout", `${millis}`)), {
+          discard: true
+        }),
       masterOf: (key) => Effect.map(ownersOf(key), ([master]) => master!),
       replicaOf: (master) =>
         Effect.map(

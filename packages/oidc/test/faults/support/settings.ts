@@ -12,6 +12,7 @@ export interface Settings {
   readonly encryptionKeys: string
   readonly store:
     | { readonly _tag: "redis"; readonly url: string }
+    | { readonly _tag: "redis cluster"; readonly ports: ReadonlyArray<number> }
     | { readonly _tag: "postgres"; readonly port: number; readonly password: string }
   readonly resources: ReadonlyArray<string>
 }

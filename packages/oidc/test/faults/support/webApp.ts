@@ -33,6 +33,7 @@ export interface Answer {
   readonly accessToken?: string
   readonly refreshToken?: string
   readonly error?: string
+  readonly message?: string
 }
 
 export interface Person {
@@ -70,7 +71,9 @@ const launch = (settings: Settings): Effect.Effect<WebProcess, never, Scope.Scop
     }
   })
 
-const read = ({ body, status }: Pick<Page, "body" | "status">): Answer => ({ status, ...JSON.parse(body || "{}") })
+/** A text is what the session middleware answers where it cannot read the session. */
+const read = ({ body, status }: Pick<Page, "body" | "status">): Answer =>
+  body.startsWith("{") ? { status, ...JSON.parse(body) } : { status, error: body }
 
 export interface Options {
   readonly store: Settings["store"]

@@ -22,19 +22,33 @@ import type { Settings } from "./settings.ts"
 
 const settings = JSON.parse(process.argv[2] ?? "") as Settings
 
-const StoreLive: Layer.Layer<TokenStore.TokenStore, unknown> = settings.store._tag === "redis"
-  ? RedisTokenStore.layer({ url: settings.store.url })
-  : Layer.provide(
-    PgTokenStore.layer(),
-    PgClient.layer({
-      host: "127.0.0.1",
-      port: settings.store.port,
-      username: "postgres",
-      password: Redacted.make(settings.store.password),
-      database: "postgres",
-      maxConnections: 8
-    })
-  )
+const storeOf = (store: Settings["store"]): Layer.Layer<TokenStore.TokenStore, unknown> => {
+  switch (store._tag) {
+    case "redis":
+      return RedisTokenStore.layer({ url: store.url })
+    case "redis cluster": {
+      const nodes = store.ports.map((port) => ({ host: "127.0.0.1", port }))
+      return RedisTokenStore.layer({
+        cluster: { nodes, slotsRefreshInterval: 1000 },
+        url: `redis://127.0.0.1:${store.ports[0]}`
+      })
+    }
+    case "postgres":
+      return Layer.provide(
+        PgTokenStore.layer(),
+        PgClient.layer({
+          host: "127.0.0.1",
+          port: store.port,
+          username: "postgres",
+          password: Redacted.make(store.password),
+          database: "postgres",
+          maxConnections: 8
+        })
+      )
+  }
+}
+
+const StoreLive = storeOf(settings.store)
 
 const Clients = OidcClients.layer({
   web: {
