@@ -225,7 +225,7 @@ export const outage = ({ begin, end, port, server, stepWaits }: Fault): Test =>
     }
     assert.isAbove(asked, 0)
     for (const log of yield* everyone(stacks, ({ log }) => log)) {
-      assert.strictEqual(about(log, "tokens are shared with no other process").length, 1, log.join("\n"))
+      assert.strictEqual(about(log, "shared with no other process").length, 1, log.join("\n"))
       assert.strictEqual(about(log, "tokens are shared again").length, 0, log.join("\n"))
       assert.strictEqual(new Set(log).size, log.length, log.join("\n"))
     }
@@ -249,7 +249,7 @@ export const outage = ({ begin, end, port, server, stepWaits }: Fault): Test =>
     )
     assert.strictEqual(it.server.tokenRequests(), before + 1)
     for (const log of yield* everyone(stacks, ({ log }) => log)) {
-      assert.strictEqual(about(log, "tokens are shared with no other process").length, 1, log.join("\n"))
+      assert.strictEqual(about(log, "shared with no other process").length, 1, log.join("\n"))
       assert.strictEqual(about(log, "tokens are shared again").length, 1, log.join("\n"))
       assert.strictEqual(about(log, "ERROR").length + about(log, "FATAL").length, 0, log.join("\n"))
     }
