@@ -128,8 +128,11 @@ describe("a session without a browser", () => {
         const session = yield* opened
         const { accessToken } = yield* UserTokenManager.get({ session })
         yield* Effect.flatMap(UserTokenManager.UserTokenManager, (manager) => manager.renew(accessToken, { session }))
-        const again = yield* Effect.flip(StoredSession.adopt("me", refreshToken!))
-        assert.deepInclude(again, { _tag: "TokenEndpointError", error: "invalid_grant" })
+        // It has been used up: the server is not asked again, and the session that came of it is there.
+        assert.strictEqual((yield* StoredSession.adopt("me", refreshToken!)).key, session.key)
+        const other = yield* Effect.flip(StoredSession.adopt("me", Redacted.make("made up")))
+        assert.deepInclude(other, { _tag: "TokenEndpointError", error: "invalid_grant" })
+        assert.strictEqual((yield* opened).key, session.key)
       }).pipe(Effect.provide(program(server, store)))
       assert.deepStrictEqual(outcomes(server), ["ok", "ok", "invalid_grant"])
     }))

@@ -129,22 +129,48 @@ export const make = (
       }
     }
 
+    /** A store that was given up can still carry out an announcement, later: it is taken back when it appears. */
+    const withdraw = (key: string) =>
+      Effect.flatMap(store.get(key), (stored) =>
+        Effect.flatMap(monotonicMillis, (now) =>
+          Option.isNone(stored) || stored.value.value !== own || live.has(key, now)
+            ? Effect.void
+            : store.remove(key, { ifVersion: stored.value.version }))).pipe(
+          Effect.ignore,
+          Effect.repeat(Schedule.spaced("2 seconds").pipe(Schedule.upTo(patience)))
+        )
+
     const begin = (key: string, left: number): Effect.Effect<Presentation, SessionStoreError> =>
       Effect.gen(function*() {
-        const version = yield* set(key, own, null)
+        const version = yield* Effect.tapError(
+          set(key, own, null),
+          () =>
+            Effect.forkIn(Effect.interruptible(withdraw(key)), scope)
+        )
         const now = yield* monotonicMillis
-        if (Option.isSome(version)) return granted(key, version.value, now)
+        if (Option.isSome(version)) {
+          return granted(key, version.value, now)
+        }
         const stored = yield* store.get(key)
-        if (Option.isNone(stored)) return left > 0 ? yield* begin(key, left - 1) : { _tag: "Pending" }
+        if (Option.isNone(stored)) {
+          return left > 0 ? yield* begin(key, left - 1) : { _tag: "Pending" }
+        }
         const { value, version: current } = stored.value
         const isOver = now - seen.since(key, current, now) >= patience
-        if (value === used) return { _tag: isOver ? "Used" : "Pending" }
-        if (live.has(key, now)) return { _tag: "Pending" }
+        if (value === used) {
+          return { _tag: isOver ? "Used" : "Pending" }
+        }
+        if (live.has(key, now)) {
+          return { _tag: "Pending" }
+        }
         // An announcement of this process that is not live: the store took it and its answer was lost.
-        if (value !== own && !isOver) return { _tag: "Pending" }
+        if (value !== own && !isOver) {
+          return { _tag: "Pending" }
+        }
         const taken = yield* set(key, own, current)
         return Option.isSome(taken) ? granted(key, taken.value, now) : { _tag: "Pending" }
       })
 
-    return (refreshToken) => Effect.flatMap(keyOf(refreshToken), (key) => begin(key, 3))
+    return (refreshToken) =>
+      Effect.flatMap(keyOf(refreshToken), (key) => begin(key, 3))
   })

@@ -3,6 +3,7 @@
  */
 import { TokenStoreError } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
@@ -175,22 +176,31 @@ const dispatch = (client: Client, name: string, args: ReadonlyArray<string>) => 
   return { command, reply: Promise.resolve(client.sendCommand(command)) }
 }
 
-const send = (client: Client, name: string, args: ReadonlyArray<string>): Effect.Effect<unknown, unknown> =>
+/** Nothing of the client's own error, which holds the command. */
+class CommandFailed extends Data.TaggedError("CommandFailed")<{
+  readonly problem: string
+  readonly isUnknownScript: boolean
+}> {}
+
+const isUnknownScript = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT")
+
+const send = (client: Client, name: string, args: ReadonlyArray<string>): Effect.Effect<unknown, CommandFailed> =>
   Effect.async((resume) => {
     const { command, reply } = dispatch(client, name, args)
-    reply.then((value) => resume(Effect.succeed(value)), (error) => resume(Effect.fail(error)))
+    reply.then(
+      (value) => resume(Effect.succeed(value)),
+      (error) => resume(new CommandFailed({ problem: problemOf(error), isUnknownScript: isUnknownScript(error) }))
+    )
     return Effect.sync(() => {
       command.isGivenUp = true
     })
   })
 
-const isUnknownScript = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT")
-
 /** By its hash; whole where the server does not know it, as after a restart. */
 const evaluate = (client: Client, { keys, lua, sha }: Script, args: ReadonlyArray<string>) =>
   Effect.catchIf(
     send(client, "evalsha", [sha, `${keys}`, ...args]),
-    isUnknownScript,
+    (error) => error.isUnknownScript,
     () => send(client, "eval", [lua, `${keys}`, ...args])
   )
 
@@ -214,9 +224,9 @@ export const make = (
 
     const run = (
       operation: string,
-      command: Effect.Effect<unknown, unknown>
+      command: Effect.Effect<unknown, CommandFailed>
     ): Effect.Effect<unknown, TokenStoreError> => {
-      const sent = Effect.mapError(command, (error) => failure(operation, problemOf(error)))
+      const sent = Effect.mapError(command, ({ problem }) => failure(operation, problem))
       return Effect.suspend(() =>
         client.status === "ready"
           ? sent
