@@ -269,7 +269,7 @@ export const adopt = (
       })
     })
 
-    return yield* serialised(`adopt\n${name}`, once).pipe(
+    return yield* serialised(JSON.stringify(["adopt", sessions.program, name]), once).pipe(
       Effect.retry({
         schedule: Schedule.spaced("250 millis").pipe(Schedule.upTo("5 seconds")),
         while: (error) => error._tag === "InProgress"

@@ -56,14 +56,14 @@ export const retriever = <E = never, R = never>(
 ): Effect.Effect<TokenRetriever<UserTokenError | E, CurrentUser | R>, LookupError, UserTokenManager | OidcClients> =>
   Effect.gen(function*() {
     const manager = yield* UserTokenManager
-    yield* Effect.flatMap(OidcClients, (clients) => clients.get(parameters.client))
+    const { name } = yield* Effect.flatMap(OidcClients, (clients) => clients.get(parameters.client))
     const customized = yield* customizer(parameters.client, customize, manager)
     const { client, session } = parameters
     return (request) => {
       const base = request.parameters === undefined ? parameters : { ...parameters, ...request.parameters }
       const asked = customized === undefined ? Effect.succeed(base) : customized(request, base)
       return Effect.flatMap(asked, (asked) =>
-        Effect.flatMap(UserParameters.parse(client ?? "", asked), (known) => {
+        Effect.flatMap(UserParameters.parse(name, asked), (known) => {
           const wanted: UserTokenRequestParameters = { ...known, client, session }
           const token = request.rejected === undefined
             ? manager.get({ ...wanted, forceRenewal: asked.forceRenewal === true || request.forceRenewal })

@@ -243,7 +243,7 @@ describe("what a user's token cannot be kept under", () => {
           yield* Effect.flip(plain.web.get(plain.browser, parameters as Parameters))
         ]
         for (const error of errors) {
-          assert.deepInclude({ ...error }, { _tag: "TokenRequestInvalid", field })
+          assert.deepInclude({ ...error }, { _tag: "TokenRequestInvalid", field, clientName: "web" })
           assert.notInclude(`${error.message} ${JSON.stringify(error)}`, "a-secret-pin")
         }
         assert.deepStrictEqual([server.asked, plain.server.asked], [[], []])
