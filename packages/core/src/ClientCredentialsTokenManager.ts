@@ -358,7 +358,7 @@ export const layer: Layer.Layer<
   ClientCredentialsTokenManager,
   never,
   TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore | Signer
-> = Layer.effect(ClientCredentialsTokenManager, make)
+> = Layer.fresh(Layer.effect(ClientCredentialsTokenManager, make))
 
 /**
  * A token that is good now.

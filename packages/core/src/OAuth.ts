@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as Headers from "@effect/platform/Headers"
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as AuthorizationServer from "./AuthorizationServer.ts"
@@ -17,11 +18,11 @@ import * as DPoPNonceStore from "./DPoPNonceStore.ts"
 import * as DPoPProofs from "./DPoPProofs.ts"
 import * as JwtVerifier from "./JwtVerifier.ts"
 import { OAuthLogging } from "./OAuthLogging.ts"
-import { type Group, handingOn, unlessProvided } from "./OptionalServices.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import * as Signer from "./Signer.ts"
 import * as TokenCache from "./TokenCache.ts"
 import { TokenCacheKey } from "./TokenCacheKey.ts"
-import type { TokenClients } from "./TokenClients.ts"
+import { TokenClients } from "./TokenClients.ts"
 import * as TokenEncryption from "./TokenEncryption.ts"
 import * as TokenEndpoint from "./TokenEndpoint.ts"
 import { TokenRequestCustomizer } from "./TokenRetriever.ts"
@@ -49,21 +50,41 @@ const redacted = Layer.scopedDiscard(
   Effect.locallyScopedWith(Headers.currentRedactedNames, (names) => [...names, "dpop"])
 )
 
+/** Who the program is at its servers. */
+const identity: ReadonlyArray<OptionalServices.Group> = [[Backchannel, ClientCertificate], [ClientAssertions]]
+
 /**
- * The optional services that `layer` uses, and hands on to Layers that are built on it. For packages that build on this one.
+ * What `layer` is built with. For packages that build on this one.
  *
  * @since 0.1.0
  * @category models
  */
-export const optionalServices: ReadonlyArray<Group> = [
-  [Backchannel, ClientCertificate],
-  [ClientAssertions],
-  [TokenCacheKey],
-  [TokenStore],
-  [TokenEncryption.TokenEncryption],
-  [TokenRequestCustomizer],
-  [OAuthLogging]
-]
+export const bundleOptions: OptionalServices.BundleOptions = {
+  required: [TokenClients, HttpClient.HttpClient],
+  replaceable: [
+    ClientCredentialsTokenManager.ClientCredentialsTokenManager,
+    TokenEndpoint.TokenEndpoint,
+    JwtVerifier.JwtVerifier,
+    AuthorizationServer.AuthorizationServer,
+    TokenCache.TokenCache,
+    DPoPProofs.DPoPProofs,
+    DPoPNonceStore.DPoPNonceStore,
+    DPoPKeyStore.DPoPKeyStore,
+    Signer.Signer
+  ],
+  identity,
+  optional: [
+    ...identity,
+    [TokenCacheKey],
+    [TokenStore],
+    [TokenEncryption.TokenEncryption],
+    [TokenRequestCustomizer],
+    [OAuthLogging],
+    // What the `HttpClient` over fetch sends with, which it looks for when it sends.
+    [FetchHttpClient.Fetch],
+    [FetchHttpClient.RequestInit]
+  ]
+}
 
 /**
  * Manager, cache, token endpoint, discovery and the verification of a server's JWTs over the `HttpClient` that is there, and
@@ -72,23 +93,26 @@ export const optionalServices: ReadonlyArray<Group> = [
  *
  * So are the optional ones: `Backchannel` with `ClientCertificate`, `ClientAssertions`, `TokenCacheKey`, `TokenStore`,
  * `TokenEncryption`, `TokenRequestCustomizer`, `OAuthLogging`. Layers that are built on this one (`Oidc.layer`, a `DPoPVerifier`)
- * use them too, unless they are provided with others.
+ * use them too, unless they are provided with others. With other services it is another Layer, wherever it stands: two parts of a
+ * program that provide it with a `Backchannel` each have one each.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Services, never, TokenClients | HttpClient.HttpClient> = handingOn(
+export const layer: Layer.Layer<Services, never, TokenClients | HttpClient.HttpClient> = OptionalServices.bundle(
   ClientCredentialsTokenManager.layer.pipe(
-    Layer.provideMerge(unlessProvided(TokenEndpoint.TokenEndpoint, TokenEndpoint.layer)),
-    Layer.provideMerge(unlessProvided(JwtVerifier.JwtVerifier, JwtVerifier.layer)),
-    Layer.provideMerge(unlessProvided(AuthorizationServer.AuthorizationServer, AuthorizationServer.layer())),
-    Layer.provideMerge(unlessProvided(TokenCache.TokenCache, TokenCache.layer())),
-    Layer.provideMerge(unlessProvided(DPoPProofs.DPoPProofs, DPoPProofs.layer)),
-    Layer.provideMerge(unlessProvided(DPoPNonceStore.DPoPNonceStore, DPoPNonceStore.layer())),
-    Layer.provideMerge(unlessProvided(DPoPKeyStore.DPoPKeyStore, DPoPKeyStore.layerGenerated())),
+    Layer.provideMerge(OptionalServices.unlessProvided(TokenEndpoint.TokenEndpoint, TokenEndpoint.layer)),
+    Layer.provideMerge(OptionalServices.unlessProvided(JwtVerifier.JwtVerifier, JwtVerifier.layer)),
+    Layer.provideMerge(
+      OptionalServices.unlessProvided(AuthorizationServer.AuthorizationServer, AuthorizationServer.layer())
+    ),
+    Layer.provideMerge(OptionalServices.unlessProvided(TokenCache.TokenCache, TokenCache.layer())),
+    Layer.provideMerge(OptionalServices.unlessProvided(DPoPProofs.DPoPProofs, DPoPProofs.layer)),
+    Layer.provideMerge(OptionalServices.unlessProvided(DPoPNonceStore.DPoPNonceStore, DPoPNonceStore.layer())),
+    Layer.provideMerge(OptionalServices.unlessProvided(DPoPKeyStore.DPoPKeyStore, DPoPKeyStore.layerGenerated())),
     Layer.provide(TokenEncryption.layerSigner),
-    Layer.provideMerge(unlessProvided(Signer.Signer, Signer.layer)),
+    Layer.provideMerge(OptionalServices.unlessProvided(Signer.Signer, Signer.layer)),
     Layer.provideMerge(redacted)
   ),
-  optionalServices
+  bundleOptions
 )

@@ -25,6 +25,7 @@ import {
   TokenClientNotFound,
   TokenClientUnavailable
 } from "./OAuthError.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import * as TokenClient from "./TokenClient.ts"
 
 /**
@@ -61,20 +62,29 @@ interface Resolver {
   readonly renew: (name: string) => Effect.Effect<TokenClient.TokenClient, LookupError>
 }
 
-class Registry extends Context.Tag("@effect-oauth/core/TokenClients/Registry")<Registry, {
+interface Definitions {
   readonly defined: Map<string, Exit.Exit<TokenClient.TokenClient>>
   readonly resolvers: Set<Resolver>
   revision: number
-}>() {
-  // A constant, so that all Layers of one build share it.
-  static readonly layer = Layer.sync(
-    Registry,
-    () => Registry.of({ defined: new Map(), resolvers: new Set(), revision: 0 })
-  )
 }
 
+class Registry extends Context.Tag("@effect-oauth/core/TokenClients/Registry")<
+  Registry,
+  Definitions & { readonly view: TokenClients["Type"] }
+>() {
+  // A constant, so that all Layers of one build share it.
+  static readonly layer = Layer.sync(Registry, () => {
+    const definitions: Definitions = { defined: new Map(), resolvers: new Set(), revision: 0 }
+    return Object.assign(definitions, { view: viewOver(definitions) })
+  })
+}
+
+/** In the registry, and with what the bundles over it share. */
+const registered = <E, R>(layer: Layer.Layer<TokenClients, E, R>): Layer.Layer<TokenClients, E, Exclude<R, Registry>> =>
+  Layer.merge(Layer.provide(layer, Registry.layer), OptionalServices.layerShared)
+
 /** The view that every Layer of this module gives: read at call time, so it knows the clients of the others. */
-const viewOver = (registry: Registry["Type"]): TokenClients["Type"] => {
+const viewOver = (registry: Definitions): TokenClients["Type"] => {
   const { defined, resolvers } = registry
   const notFound = (name: string | undefined) =>
     new TokenClientNotFound({ clientName: name ?? "", known: [...defined.keys()] })
@@ -139,7 +149,7 @@ const register = (parsed: ReadonlyArray<readonly [name: string, client: Parsed]>
         registry.revision++
       })
     )
-    return viewOver(registry)
+    return registry.view
   })
 
 /**
@@ -173,7 +183,7 @@ export const layer = (
         Effect.map(TokenClient.parse(name, options), (client) => [name, client] as const)),
       register
     )
-  ).pipe(Layer.provide(Registry.layer))
+  ).pipe(registered)
 
 /**
  * A field that is a value, or a `Config` that yields it or what `Config` usually yields.
@@ -295,7 +305,7 @@ export const layerConfig = (
         )),
       register
     )
-  ).pipe(Layer.provide(Registry.layer))
+  ).pipe(registered)
 
 /**
  * @since 0.1.0
@@ -361,6 +371,6 @@ export const layerResolver = <E, R>(
       }
       registry.resolvers.add(resolver)
       yield* Effect.addFinalizer(() => Effect.sync(() => registry.resolvers.delete(resolver)))
-      return viewOver(registry)
+      return registry.view
     })
-  ).pipe(Layer.provide(Registry.layer))
+  ).pipe(registered)

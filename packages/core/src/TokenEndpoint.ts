@@ -418,4 +418,4 @@ const problemOf = (
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<TokenEndpoint, never, Requirements> = Layer.effect(TokenEndpoint, make)
+export const layer: Layer.Layer<TokenEndpoint, never, Requirements> = Layer.fresh(Layer.effect(TokenEndpoint, make))

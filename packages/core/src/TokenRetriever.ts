@@ -25,6 +25,7 @@ import {
   TokenEndpointError,
   TokenRequestInvalid
 } from "./OAuthError.ts"
+import * as OptionalServices from "./OptionalServices.ts"
 import * as TokenGrant from "./TokenGrant.ts"
 import type { TokenRequestParameters } from "./TokenRequestParameters.ts"
 
@@ -141,7 +142,7 @@ export const clientCredentials = <E = never, R = never>(
   customize?: Customize<E, R>
 ): Effect.Effect<TokenRetriever<AccessTokenError | E, R>, TokenClientNotFound, ClientCredentialsTokenManager> =>
   Effect.gen(function*() {
-    const manager = yield* ClientCredentialsTokenManager
+    const manager = yield* OptionalServices.only(ClientCredentialsTokenManager)
     yield* manager.check(name)
     const customized = yield* customizer(name, customize, manager)
 
@@ -299,7 +300,7 @@ export const tokenExchange = <E, R, E2 = never, R2 = never, E3 = never, R3 = nev
   ClientCredentialsTokenManager
 > =>
   Effect.gen(function*() {
-    const manager = yield* ClientCredentialsTokenManager
+    const manager = yield* OptionalServices.only(ClientCredentialsTokenManager)
     yield* manager.check(name)
     const { actor, customize, parameters: own, ...exchange } = options
     const customized = yield* customizer(name, customize, manager)

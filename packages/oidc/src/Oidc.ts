@@ -3,24 +3,24 @@
  *
  * @since 0.1.0
  */
-import type { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
-import type { DPoPProofs } from "@effect-oauth/core/DPoPProofs"
-import type { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
+import { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
+import { DPoPProofs } from "@effect-oauth/core/DPoPProofs"
+import { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
 import * as OAuth from "@effect-oauth/core/OAuth"
 import * as OptionalServices from "@effect-oauth/core/OptionalServices"
-import { type Group, handingOn, unlessProvided } from "@effect-oauth/core/OptionalServices"
-import type { Signer } from "@effect-oauth/core/Signer"
+import { bundle, unlessProvided } from "@effect-oauth/core/OptionalServices"
+import { Signer } from "@effect-oauth/core/Signer"
 import * as TokenEncryption from "@effect-oauth/core/TokenEncryption"
-import type { TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
+import { TokenEndpoint } from "@effect-oauth/core/TokenEndpoint"
 import { TokenStore } from "@effect-oauth/core/TokenStore"
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Authentication from "./Authentication.ts"
 import * as IdToken from "./IdToken.ts"
 import * as LoginStateStore from "./LoginStateStore.ts"
-import type { OidcClients } from "./OidcClients.ts"
+import { OidcClients } from "./OidcClients.ts"
 import * as OidcConnection from "./OidcConnection.ts"
 import type { SessionsInvalid } from "./OidcError.ts"
 import { OidcHooks } from "./OidcHooks.ts"
@@ -66,8 +66,24 @@ export type Requirements =
   | Signer
   | HttpClient.HttpClient
 
-/** What these Layers use of optional services, and hand on. */
-const optionalServices: ReadonlyArray<Group> = [...OAuth.optionalServices, [SessionStore], [OidcHooks]]
+/** What these Layers are built with. */
+const bundleOptions: OptionalServices.BundleOptions = {
+  required: [OidcClients, AuthorizationServer, TokenEndpoint, JwtVerifier, DPoPProofs, Signer, HttpClient.HttpClient],
+  replaceable: [
+    OidcLogin.OidcLogin,
+    OidcLogout.OidcLogout,
+    UserTokenManager.UserTokenManager,
+    UserTokenStore.UserTokenStore,
+    TokenConcurrency.TokenConcurrency,
+    IdToken.IdTokenVerifier,
+    LoginStateStore.LoginStateStore,
+    Sessions.Sessions,
+    OidcConnection.OidcConnections,
+    Authentication.Authentication,
+    Authentication.RequiredAuthentication
+  ],
+  optional: [...OAuth.bundleOptions.optional, [SessionStore], [OidcHooks]]
+}
 
 /** Across processes where they share a store. */
 const concurrency = Layer.unwrapEffect(
@@ -98,14 +114,14 @@ const tokens = UserTokenManager.layer.pipe(
  * @category layers
  */
 export const layer = (options: Sessions.Options): Layer.Layer<Services, SessionsInvalid, Requirements> =>
-  handingOn(
+  bundle(
     Layer.mergeAll(OidcLogin.layer, OidcLogout.layer, OidcConnection.layer, Authentication.layer).pipe(
       Layer.provideMerge(tokens),
       Layer.provideMerge(unlessProvided(LoginStateStore.LoginStateStore, LoginStateStore.layer)),
       Layer.provideMerge(unlessProvided(Sessions.Sessions, Sessions.layer(options))),
       Layer.provide(TokenEncryption.layerSigner)
     ),
-    optionalServices
+    bundleOptions
   )
 
 /**
@@ -132,7 +148,7 @@ const nowhere = "http://localhost"
 export const layerStored = (
   { absoluteLifetime = "365 days", idleLifetime = "90 days", program, storeTimeout }: StoredOptions = {}
 ): Layer.Layer<StoredServices, SessionsInvalid, StoredRequirements> =>
-  handingOn(
+  bundle(
     tokens.pipe(
       Layer.provideMerge(
         unlessProvided(
@@ -148,7 +164,7 @@ export const layerStored = (
       ),
       Layer.provide(TokenEncryption.layerSigner)
     ),
-    optionalServices
+    bundleOptions
   )
 
 /**

@@ -83,16 +83,24 @@ export const clientCredentialsToken = (
     return yield* manager.get(tokenClientName(client.name), yield* customized(manager, parameters))
   })
 
-class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<Registry, {
+interface Definitions {
   readonly defined: Map<string, Client.OidcClient>
   readonly resolvers: Set<Resolver>
-}>() {
+}
+
+class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<
+  Registry,
+  Definitions & { readonly view: OidcClients["Type"] }
+>() {
   // A constant, so that all Layers of one build share it.
-  static readonly layer = Layer.sync(Registry, () => Registry.of({ defined: new Map(), resolvers: new Set() }))
+  static readonly layer = Layer.sync(Registry, () => {
+    const definitions: Definitions = { defined: new Map(), resolvers: new Set() }
+    return { ...definitions, view: viewOver(definitions) }
+  })
 }
 
 /** Read at call time, so that every Layer knows the clients of the others. */
-const viewOver = ({ defined, resolvers }: Registry["Type"]): OidcClients["Type"] => {
+const viewOver = ({ defined, resolvers }: Definitions): OidcClients["Type"] => {
   const notFound = (clientName: string) =>
     Effect.fail(new OidcClientNotFound({ clientName, known: [...defined.keys()] }))
   const defaultClient = (): Effect.Effect<Client.OidcClient, LookupError> => {
@@ -177,7 +185,7 @@ const layerOf = <E>(
       const clients = yield* Effect.flatMap(parse, register)
       const machines = clients.map(({ machine, name }) => [tokenClientName(name), machine] as const)
       return Layer.merge(
-        Layer.effect(OidcClients, Effect.map(Registry, viewOver)),
+        Layer.effect(OidcClients, Effect.map(Registry, ({ view }) => view)),
         TokenClients.layer(Object.fromEntries(machines))
       )
     })
@@ -354,7 +362,7 @@ export const layerResolver = <E, R>(
       const resolver: Resolver = { ...cache, callbackPaths }
       registry.resolvers.add(resolver)
       yield* Effect.addFinalizer(() => Effect.sync(() => registry.resolvers.delete(resolver)))
-      return viewOver(registry)
+      return registry.view
     })
   ).pipe(Layer.provide(Registry.layer))
   const machines = TokenClients.layerResolver((clientName) =>

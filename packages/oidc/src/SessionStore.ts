@@ -124,9 +124,8 @@ export const make: Effect.Effect<SessionStore["Type"], never, TokenStore.TokenSt
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<SessionStore, never, TokenStore.TokenStore | TokenEncryption> = Layer.effect(
-  SessionStore,
-  make
+export const layer: Layer.Layer<SessionStore, never, TokenStore.TokenStore | TokenEncryption> = Layer.fresh(
+  Layer.effect(SessionStore, make)
 )
 
 /** What stays in memory needs no seal. */

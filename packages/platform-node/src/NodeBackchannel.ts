@@ -310,7 +310,6 @@ export const pem = (pem: string | Redacted.Redacted<string>): PemSource => ({ pe
  * @since 0.1.0
  * @category layers
  */
-export const layerHttpClient: Layer.Layer<HttpClient.HttpClient, never, Backchannel> = Layer.effect(
-  HttpClient.HttpClient,
-  Backchannel
+export const layerHttpClient: Layer.Layer<HttpClient.HttpClient, never, Backchannel> = Layer.fresh(
+  Layer.effect(HttpClient.HttpClient, Backchannel)
 )

@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import * as OAuth from "@effect-oauth/core/OAuth"
-import { unlessProvided } from "@effect-oauth/core/OptionalServices"
+import { bundle, unlessProvided } from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
-import type { TokenClients } from "@effect-oauth/core/TokenClients"
+import { TokenClients } from "@effect-oauth/core/TokenClients"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Layer from "effect/Layer"
@@ -37,7 +37,10 @@ import * as NodeSigner from "./NodeSigner.ts"
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<OAuth.Services | HttpClient.HttpClient, never, TokenClients> = OAuth.layer.pipe(
-  // A signer of the user's own, of a cloud's key service for instance, goes before Node's.
-  Layer.provideMerge(Layer.merge(unlessProvided(Signer, NodeSigner.layer), NodeHttpClient.layerUndici))
+export const layer: Layer.Layer<OAuth.Services | HttpClient.HttpClient, never, TokenClients> = bundle(
+  OAuth.layer.pipe(
+    // A signer of the user's own, of a cloud's key service for instance, goes before Node's.
+    Layer.provideMerge(Layer.merge(unlessProvided(Signer, NodeSigner.layer), NodeHttpClient.layerUndici))
+  ),
+  { ...OAuth.bundleOptions, required: [TokenClients] }
 )
