@@ -1,0 +1,376 @@
+/** Sessions and the tokens of users. */
+import { DeviceFlow } from "@effect-oauth/core"
+import { OidcClients, StoredSession, UserTokenManager } from "@effect-oauth/oidc"
+import { Effect, Exit, Option, Redacted } from "effect"
+import { Browser } from "../../support/browser.ts"
+import { type App, type Operation, type Process, type Services, visit } from "../process.ts"
+import type { Prepared, Run, Scenario, Step } from "../scenario.ts"
+import { limits, type SignedIn, type Users, users } from "./users.ts"
+
+type Begin = (
+  process: number,
+  name: string,
+  at: number,
+  effect: (process: Process) => Effect.Effect<unknown, unknown, Services>,
+  note?: (operation: Operation) => void
+) => Step
+
+const scenario = (
+  name: string,
+  app: App,
+  prepare: (run: Run, users: Users, begin: Begin) => Prepared,
+  processes: 1 | 2 = app.isShared ? 2 : 1
+): Scenario => ({
+  name,
+  app,
+  processes,
+  prepare: (run) => {
+    const begin: Begin = (index, name, at, effect, note) => {
+      const process = run.processes[index]
+      if (process === undefined) throw new Error("there is no such process")
+      const limit = name.startsWith("sign") ? limits.signOut : limits.get
+      return {
+        at,
+        begin: () => {
+          const operation = process.begin(name, limit, effect(process))
+          note?.(operation)
+          return operation
+        }
+      }
+    }
+    return prepare(run, users(run), begin)
+  }
+})
+
+/** Where its token has a few seconds left, and where it has ended. */
+const nearlyExpired = 95_000
+const expired = 101_000
+
+const last = (run: Run) => run.processes.length - 1
+
+const succeeded = (operation: Operation | undefined): boolean =>
+  operation?.exit !== undefined && Exit.isSuccess(operation.exit)
+
+/** In the web: each for all kinds of sessions. */
+const web = (name: string, prepare: Parameters<typeof scenario>[2], kinds = webApps): ReadonlyArray<Scenario> =>
+  kinds.map(([kind, app]) => scenario(`${kind}-${name}`, app, prepare))
+
+const webApps: ReadonlyArray<readonly [string, App]> = [
+  ["cookies", { kind: "cookies", isShared: false }],
+  ["cookies-shared", { kind: "cookies", isShared: true }],
+  ["server", { kind: "server", isShared: false }],
+  ["server-shared", { kind: "server", isShared: true }]
+]
+
+const onServer = webApps.filter(([, { kind }]) => kind === "server")
+
+const signedIn = (run: Run, { signIn, warm }: Users, user = "alice"): SignedIn => {
+  const [first] = run.processes
+  if (first === undefined) throw new Error("there is no process")
+  const one = signIn(first, user)
+  warm(one)
+  return one
+}
+
+const refresh = (age: number) => (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  run.world.advance(age)
+  return {
+    steps: [
+      begin(0, "get", 0, (process) => all.get(process, alice)),
+      begin(0, "get", 1, (process) => all.get(process, { ...alice, browser: alice.browser.copy() })),
+      begin(last(run), "get", 2, (process) => all.get(process, { ...alice, browser: alice.browser.copy() }))
+    ],
+    check: () => all.check(alice)
+  }
+}
+
+const twoUsers = (run: Run, all: Users, begin: Begin): Prepared => {
+  const [alice, bob] = [signedIn(run, all, "alice"), signedIn(run, all, "bob")]
+  run.world.advance(expired)
+  return {
+    steps: [
+      begin(0, "get of alice", 0, (process) => all.get(process, alice)),
+      begin(0, "get of bob", 0, (process) => all.get(process, bob))
+    ],
+    check: () => {
+      all.check(alice)
+      all.check(bob)
+    }
+  }
+}
+
+const refused = (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  run.world.advance(expired)
+  run.server.refusesRefreshes = true
+  return {
+    steps: [
+      begin(0, "get", 0, (process) => all.get(process, alice)),
+      begin(0, "get", 1, (process) => all.get(process, alice)),
+      begin(last(run), "get", 20, (process) => all.get(process, alice))
+    ],
+    check: () => {
+      for (const process of run.processes.map(run.successor)) process.complete(all.get(process, alice), limits.get)
+    }
+  }
+}
+
+const unknownKey = (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  run.world.advance(expired)
+  run.server.hasUnknownKey = true
+  return {
+    steps: [begin(0, "get", 0, (process) => all.get(process, alice))],
+    check: () => all.check(alice)
+  }
+}
+
+const signOut = (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  const before = alice.browser.copy()
+  run.world.advance(expired)
+  let hasBegun = false
+  let operation: Operation | undefined
+  return {
+    steps: [
+      begin(last(run), "get", 0, (process) => all.get(process, { ...alice, browser: alice.browser.copy() })),
+      begin(
+        0,
+        "sign-out",
+        3,
+        () =>
+          all.signOut(alice.browser, () => {
+            hasBegun = true
+          }),
+        (begun) => {
+          operation = begun
+        }
+      )
+    ],
+    check: () => {
+      const goesOn = hasBegun && operation?.wasInterrupted === true && operation.process.isAlive &&
+        !run.world.faults.has("outage") && !run.world.faults.has("blackout")
+      const isCookie = run.processes[0]?.app.kind === "cookies"
+      if (succeeded(operation)) {
+        all.checkGone("after the sign-out", isCookie ? [alice.browser] : [alice.browser, before])
+      } else if (goesOn && !isCookie) all.checkGone("after a sign-out that was interrupted", [before])
+    }
+  }
+}
+
+const backchannel = (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  const bob = all.signIn(run.processes[0] as Process, "bob")
+  run.world.advance(expired)
+  const before = alice.browser.copy()
+  let operation: Operation | undefined
+  return {
+    steps: [
+      begin(last(run), "get", 0, (process) => all.get(process, alice)),
+      begin(0, "sign-out by the provider", 4, () => all.backchannel("alice"), (begun) => {
+        operation = begun
+      })
+    ],
+    check: () => {
+      const [process] = run.processes.map(run.successor)
+      // What was not carried out is sent again.
+      if (!succeeded(operation)) {
+        process?.complete(Effect.retry(all.backchannel("alice"), { times: 3 }), limits.signOut)
+      }
+      all.checkGone("after the provider's logout", [alice.browser, before])
+      all.check(bob)
+    }
+  }
+}
+
+const ended = (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  run.world.advance(expired)
+  const before = alice.browser.copy()
+  let operation: Operation | undefined
+  return {
+    steps: [
+      begin(last(run), "get", 0, (process) => all.get(process, { ...alice, browser: alice.browser.copy() })),
+      begin(
+        0,
+        "sign-out by the program",
+        4,
+        () => visit(alice.browser, ({ session }) => session.end("SignedOut")),
+        (begun) => {
+          operation = begun
+        }
+      )
+    ],
+    check: () => {
+      const isCookie = run.processes[0]?.app.kind === "cookies"
+      if (succeeded(operation)) all.checkGone("after the end", isCookie ? [alice.browser] : [alice.browser, before])
+    }
+  }
+}
+
+const revoke = (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  run.world.advance(expired)
+  let operation: Operation | undefined
+  return {
+    steps: [
+      begin(last(run), "get", 0, (process) => all.get(process, { ...alice, browser: alice.browser.copy() })),
+      begin(0, "revoke", 3, () => visit(alice.browser, () => UserTokenManager.revoke()), (begun) => {
+        operation = begun
+      }),
+      begin(last(run), "get", 30, (process) => all.get(process, { ...alice, browser: alice.browser.copy() }, true))
+    ],
+    check: () => {
+      if (!succeeded(operation)) return
+      for (const process of run.processes.map(run.successor)) {
+        process.complete(all.get(process, alice, true), limits.get)
+      }
+      const later = run.server.presentations.find(({ at, login }) =>
+        login === alice.login && at > (operation?.endedAt ?? 0) + 60_000
+      )
+      if (later !== undefined) violatedAfterRevoke(run, later.value, later.host.name)
+    }
+  }
+}
+
+const violatedAfterRevoke = (run: Run, value: string, process: string): void =>
+  run.violated("what was removed stays so", `${process} presents ${value} after it was revoked`)
+
+const login = (run: Run, all: Users, begin: Begin): Prepared => {
+  const browser = new Browser()
+  const answers = run.processes.map((process) => all.must(process.complete(all.whoIs(browser), 1000), "it is there"))
+  const parameters = all.answered(run.processes[0] as Process, browser, "alice")
+  const submitted = browser.copy()
+  const operations: Array<Operation> = []
+  const note = (operation: Operation) => {
+    operations.push(operation)
+  }
+  return {
+    steps: [
+      begin(0, "sign-in", 0, () => all.callback(browser, parameters), note),
+      begin(last(run), "sign-in, sent again", 1, () => all.callback(submitted, parameters), note)
+    ],
+    check: () => {
+      const done = operations.filter(succeeded)
+      if (done.length > 1) run.violated("no token or code is presented twice", "one code signed two browsers in")
+      if (answers.some((user) => user !== undefined)) run.violated("no one gets another's token", "signed in before")
+      const [operation] = done
+      const signedIn = operation === operations[0] ? browser : submitted
+      if (operation === undefined || !operation.process.isAlive) return
+      const { login } = run.server.presentations.find(({ kind, outcome }) => kind === "code" && outcome === "ok") ??
+        { login: "" }
+      run.count("sessions")
+      all.checkSession(
+        { user: "alice", login },
+        (process) => all.get(process, { user: "alice", browser: signedIn, login }, true)
+      )
+    }
+  }
+}
+
+const named: App = { kind: "named", isShared: true }
+
+/** As a program does at its start. */
+const openOrAdopt = (
+  all: Users,
+  process: Process,
+  refreshToken: string
+): Effect.Effect<string, unknown, Services> =>
+  Effect.flatMap(StoredSession.open("me"), (session) =>
+    Effect.zipRight(
+      Option.isSome(session) ? Effect.void : StoredSession.adopt("me", Redacted.make(refreshToken)),
+      all.named(process, "alice", false)
+    ))
+
+const adopt = (processes: 1 | 2) => (run: Run, all: Users, begin: Begin): Prepared => {
+  const refreshToken = run.server.newLogin("alice")
+  const login = refreshToken.split("-")[1] ?? ""
+  run.count("sessions")
+  const one = (process: Process) => openOrAdopt(all, process, refreshToken)
+  return {
+    steps: [
+      begin(0, "adopt", 0, one),
+      ...(processes === 2 ? [begin(1, "adopt", 1, one)] : []),
+      begin(0, "adopt again", 2000, one)
+    ],
+    check: () =>
+      all.checkSession(
+        { user: "alice", login },
+        (process) => Effect.zipRight(one(process), all.named(process, "alice"))
+      )
+  }
+}
+
+const device = (run: Run, all: Users, begin: Begin): Prepared => {
+  let hasTokens: Parameters<typeof StoredSession.keep>[1] | undefined
+  let operation: Operation | undefined
+  return {
+    steps: [
+      begin(
+        0,
+        "device login",
+        0,
+        () =>
+          Effect.gen(function*() {
+            const clients = yield* OidcClients.OidcClients
+            const { login } = yield* clients.get()
+            const { tokens } = yield* DeviceFlow.start(login)
+            hasTokens = yield* tokens
+            yield* StoredSession.keep("me", hasTokens)
+          }),
+        (begun) => {
+          operation = begun
+        }
+      )
+    ],
+    check: () => {
+      const response = hasTokens
+      if (response === undefined) return
+      const [first] = run.processes
+      const login = Redacted.value(response.accessToken.value).split("-")[1] ?? ""
+      // What could not be kept is kept by another try.
+      if (!succeeded(operation) && first !== undefined && first.isAlive) {
+        all.must(first.complete(StoredSession.keep("me", response), limits.login), "it is kept")
+      }
+      if (first?.isAlive !== true) return
+      run.count("sessions")
+      all.checkSession({ user: "alice", login }, (process) => all.named(process, "alice"))
+    }
+  }
+}
+
+const namedRefresh = (run: Run, all: Users, begin: Begin): Prepared => {
+  const refreshToken = run.server.newLogin("alice")
+  const login = refreshToken.split("-")[1] ?? ""
+  const [first] = run.processes
+  all.must(first?.complete(openOrAdopt(all, first, refreshToken), 60_000), "it is adopted")
+  for (const process of run.processes) all.must(process.complete(all.named(process, "alice"), 60_000), "it is there")
+  run.count("sessions")
+  run.world.advance(nearlyExpired)
+  return {
+    steps: [
+      begin(0, "get", 0, (process) => all.named(process, "alice", false)),
+      begin(1, "get", 1, (process) => all.named(process, "alice", false))
+    ],
+    check: () => all.checkSession({ user: "alice", login }, (process) => all.named(process, "alice"))
+  }
+}
+
+export const userScenarios: ReadonlyArray<Scenario> = [
+  ...web("refresh", refresh(expired)),
+  ...web("refresh-early", refresh(nearlyExpired)),
+  ...web("two-users", twoUsers),
+  ...web("refused", refused),
+  ...web("unknown-key", unknownKey),
+  ...web("sign-out", signOut),
+  ...web("backchannel", backchannel, onServer),
+  ...web("end", ended),
+  ...web("revoke", revoke),
+  ...web("login", login),
+  scenario("stored-login", { kind: "server", isShared: true, storesLogins: true }, login),
+  scenario("adopt", named, adopt(1), 1),
+  scenario("adopt-twice", named, adopt(2)),
+  scenario("device", named, device, 1),
+  scenario("named-refresh", named, namedRefresh)
+]

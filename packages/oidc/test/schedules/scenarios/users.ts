@@ -1,0 +1,213 @@
+/** What the scenarios of users' tokens have in common: browsers, requests, and what is true of a session afterwards. */
+import { OidcLogin, OidcLogout, StoredSession, UserTokenManager, type UserTokens } from "@effect-oauth/oidc"
+import { Cause, Effect, Exit, Option, Redacted } from "effect"
+import { Browser } from "../../support/browser.ts"
+import { clientId, type Process, type Services, visit } from "../process.ts"
+import type { Run } from "../scenario.ts"
+import { issuer } from "../scriptedServer.ts"
+import { logoutToken } from "../standIns.ts"
+import { parse } from "../tokens.ts"
+
+/** Of a request that may wait for a lock, the server and the store, one after the other. */
+export const limits = { get: 75_000, signOut: 60_000, login: 60_000 }
+
+/** The user has to sign in again. */
+const signInAgain: ReadonlySet<string> = new Set(["SessionEnded", "NoActiveUser", "RefreshTokenMissing"])
+
+interface Got {
+  readonly process: Process
+  readonly startedAt: number
+  readonly endedAt: number
+  readonly value: string
+}
+
+export interface SignedIn {
+  readonly user: string
+  readonly browser: Browser
+  /** As the server calls its tokens. */
+  readonly login: string
+}
+
+const tagOf = (exit: Exit.Exit<unknown, unknown> | undefined): string => {
+  if (exit === undefined) return "Hanging"
+  if (Exit.isSuccess(exit)) return "Success"
+  const error = Cause.failureOption(exit.cause)
+  if (Option.isSome(error) && typeof error.value === "object" && error.value !== null && "_tag" in error.value) {
+    return String(error.value._tag)
+  }
+  return "Defect"
+}
+
+export const users = (run: Run) => {
+  const { server, violated, world } = run
+  const got: Array<Got> = []
+
+  const observe = (process: Process, user: string, startedAt: number, value: string): void => {
+    run.count("tokens")
+    const { number, owner } = parse(value)
+    if (!owner.startsWith(`${user}.`)) violated("no one gets another's token", `${user} got ${value}`)
+    const hasJumped = world.faults.has("forward") || world.faults.has("back")
+    const age = world.now - (server.issuedAt.get(value) ?? 0) - process.clock.pausedFor
+    if (age > (hasJumped ? 200_000 : 100_000)) {
+      violated("no token lives longer than it should", `${value} after ${age} ms`)
+    }
+    const later = got.find((one) =>
+      one.process === process && one.endedAt < startedAt && parse(one.value).owner === owner &&
+      parse(one.value).number > number
+    )
+    if (later !== undefined) {
+      violated("no newer token is replaced by an older one", `${process.name} got ${value} after ${later.value}`)
+    }
+    got.push({ process, startedAt, endedAt: world.now, value })
+  }
+
+  const observed = <E, R>(
+    process: Process,
+    user: string,
+    take: Effect.Effect<UserTokens.UserToken, E, R>
+  ): Effect.Effect<string, E, R> =>
+    Effect.suspend(() => {
+      const startedAt = world.now
+      return Effect.map(take, ({ accessToken }) => {
+        const value = Redacted.value(accessToken.value)
+        observe(process, user, startedAt, value)
+        return value
+      })
+    })
+
+  const get = (process: Process, { browser, user }: SignedIn, forceRenewal = false) =>
+    visit(browser, () => observed(process, user, UserTokenManager.get({ forceRenewal })))
+
+  const whoIs = (browser: Browser) =>
+    visit(browser, ({ principal }) => Effect.succeed(Option.getOrUndefined(principal)?.sub))
+
+  const start = (browser: Browser) => visit(browser, () => Effect.flatMap(OidcLogin.OidcLogin, ({ start }) => start()))
+
+  const callback = (browser: Browser, parameters: URLSearchParams) =>
+    visit(browser, () => Effect.flatMap(OidcLogin.OidcLogin, ({ callback }) => callback(parameters)))
+
+  const must = <A>(exit: Exit.Exit<A, unknown> | undefined, what: string): A => {
+    if (exit !== undefined && Exit.isSuccess(exit)) return exit.value
+    throw new Error(`${what}: ${exit === undefined ? "it hangs" : Cause.pretty(exit.cause)}`)
+  }
+
+  /** What the browser is sent back with. */
+  const answered = (process: Process, browser: Browser, user: string): URLSearchParams => {
+    const url = must(process.complete(start(browser), 60_000), "the login begins")
+    return new URLSearchParams({
+      code: server.authorize(user),
+      state: url.searchParams.get("state") ?? "",
+      iss: issuer
+    })
+  }
+
+  const signIn = (process: Process, user: string): SignedIn => {
+    const browser = new Browser()
+    const parameters = answered(process, browser, user)
+    must(process.complete(callback(browser, parameters), 60_000), "the login ends")
+    const value = must(process.complete(visit(browser, () => UserTokenManager.get()), 60_000), "there is a token")
+    run.count("sessions")
+    const { owner } = parse(Redacted.value(value.accessToken.value))
+    return { user, browser, login: owner }
+  }
+
+  /** Every process has refreshed it once, so that each has read the server's metadata. */
+  const warm = (user: SignedIn): void => {
+    for (const process of run.processes) must(process.complete(get(process, user, true), 60_000), "there is a refresh")
+  }
+
+  /** Its last answer did not reach a process that lives. */
+  const mayBeLost = ({ login }: Pick<SignedIn, "login">): boolean =>
+    server.presentations.some(({ delivered, host, kind, login: other, outcome }) =>
+      kind === "refresh" && other === login && outcome === "ok" &&
+      (!delivered || host.isKilled || host.hasEndedEarly)
+    ) ||
+    // What browsers do not have yet is in the memory of the process.
+    (!isShared && run.processes.some(({ isAlive }) => !isAlive))
+
+  const isShared = run.processes.every(({ app }) => app.isShared)
+
+  /** The session works in every process, its refresh token included. */
+  const checkSession = (
+    user: Pick<SignedIn, "login" | "user">,
+    attempt: (process: Process) => Effect.Effect<unknown, unknown, Services>
+  ): void => {
+    for (const process of run.processes.map(run.successor)) {
+      let tag = "Hanging"
+      for (let tries = 0; tries < 4; tries++) {
+        tag = tagOf(process.complete(attempt(process), limits.get))
+        if (tag === "Success" || signInAgain.has(tag)) break
+        world.advance(30_000)
+      }
+      if (tag === "Success" || mayBeLost(user)) continue
+      const invariant = signInAgain.has(tag) ? "a session is lost only if the server's answer was" : "it recovers"
+      violated(invariant, `${user.user} in ${process.name}: ${tag}`)
+    }
+  }
+
+  const check = (user: SignedIn): void => checkSession(user, (process) => get(process, user, true))
+
+  /** Nobody is signed in by this browser, nor by an older copy of its cookies. */
+  const checkGone = (what: string, browsers: ReadonlyArray<Browser>): void => {
+    for (const process of run.processes.map(run.successor)) {
+      for (const browser of browsers) {
+        const exit = process.complete(whoIs(browser.copy()), 60_000)
+        if (exit !== undefined && Exit.isSuccess(exit) && exit.value !== undefined) {
+          violated("what was removed stays so", `${what}: ${exit.value} is signed in at ${process.name}`)
+        }
+      }
+    }
+  }
+
+  const signOut = (browser: Browser, begun: () => void) =>
+    visit(browser, () =>
+      Effect.flatMap(OidcLogout.OidcLogout, ({ signOut }) => {
+        begun()
+        return signOut()
+      }))
+
+  const backchannel = (user: string) =>
+    Effect.flatMap(
+      OidcLogout.OidcLogout,
+      ({ backchannel }) => backchannel(logoutToken(clientId, user, `jti-${run.seed}`))
+    )
+
+  const named = (
+    process: Process,
+    user: string,
+    forceRenewal = true
+  ): Effect.Effect<string, unknown, Services> =>
+    Effect.flatMap(
+      StoredSession.open("me"),
+      (session): Effect.Effect<string, unknown, Services> =>
+        Option.isNone(session)
+          ? Effect.fail({ _tag: "NoActiveUser" })
+          : observed(
+            process,
+            user,
+            Effect.flatMap(
+              UserTokenManager.UserTokenManager,
+              (manager) => manager.get({ session: session.value, forceRenewal })
+            )
+          )
+    )
+
+  return {
+    answered,
+    backchannel,
+    callback,
+    check,
+    checkGone,
+    checkSession,
+    get,
+    mayBeLost,
+    must,
+    named,
+    signIn,
+    signOut,
+    warm,
+    whoIs
+  }
+}
+
+export type Users = ReturnType<typeof users>
