@@ -46,6 +46,13 @@ export interface Result {
 const longestRun = 600_000
 const settling = 60_000
 
+/** A store that works takes a lock back in this time. */
+const unlocking = 3000
+
+const checkLocks = (store: ScriptedStore, violated: Run["violated"]): void => {
+  for (const lock of store.heldLocks()) violated("nothing is left", `the lock ${lock.replace("\n", " ")} is held`)
+}
+
 const checkEnds = (operations: ReadonlyArray<Operation>, violated: Run["violated"]): void => {
   for (const { endedAt, limit, name, process, startedAt, wasInterrupted } of operations) {
     if (process.isKilled) continue
@@ -124,9 +131,11 @@ export const runOnce = (scenario: Scenario, schedule: Schedule, counters?: Count
     world.run(isOver, world.now + longestRun)
     checkEnds(operations(), violated)
     world.endFaults()
+    world.advance(unlocking)
+    if (!world.hasStoreFailed) checkLocks(shared.store, violated)
     world.advance(settling)
     checkLeaks(all, violated)
-    for (const lock of shared.store.heldLocks()) violated("nothing is left", `the lock ${lock} is held`)
+    checkLocks(shared.store, violated)
     check()
     for (const process of all) process.close()
     world.advance(settling)

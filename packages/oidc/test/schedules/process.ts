@@ -196,7 +196,12 @@ export class Process implements Host {
       throw new Error(`the Layers of ${this.name} were not built: ${exit === null ? "" : Cause.pretty(exit.cause)}`)
     }
     this.#context = exit.value
-    world.advance(10)
+    this.rest()
+  }
+
+  /** From now on, what runs is what runs while nothing is done. */
+  rest(): void {
+    this.shared.world.advance(10)
     this.baseline = { fibers: this.fibers.live.size, sleeping: this.clock.sleeping }
   }
 

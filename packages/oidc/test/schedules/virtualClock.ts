@@ -80,6 +80,7 @@ export class ProcessScheduler implements Scheduler.Scheduler {
   /** Runs what is there and what comes of it. */
   drain(): void {
     for (let count = 0; this.#tasks.length > 0; count++) {
+      if (this.isBuried && count > 100) return
       if (count > 100_000) throw new Livelock("a process runs without end")
       const tasks = this.#tasks
       this.#tasks = []

@@ -90,6 +90,18 @@ export interface Point {
   readonly label: string
 }
 
+/** What does not touch the call itself. */
+const harmless: ReadonlySet<Kind> = new Set([
+  "interrupt",
+  "close",
+  "pause",
+  "forward",
+  "back",
+  "hold",
+  "late",
+  "delayed"
+])
+
 const latency: Record<Service, number> = { store: 1, server: 4 }
 const outageLength = 30_000
 const longestHold = 8000
@@ -109,6 +121,8 @@ export class World {
   readonly faults = new Map<Kind, number>()
   /** Yield points are numbered, and decided upon, only between setup and end. */
   isExploring = false
+  /** A call to the store did not go as it should. */
+  hasStoreFailed = false
   readonly #outages: Record<Service, { until: number; silent: boolean }> = {
     store: { until: 0, silent: false },
     server: { until: 0, silent: false }
@@ -203,10 +217,12 @@ export class World {
     fail: (failure: Failure, delay: number) => void
   ): void {
     const { host, service } = call
+    if (service === "store" && decision !== undefined && !harmless.has(decision.kind)) this.hasStoreFailed = true
     const half = latency[service] / 2
     const normally = () => {
       const outage = this.#outages[service]
       if (outage.until <= this.now) return void succeed(half, half)
+      if (service === "store") this.hasStoreFailed = true
       if (!outage.silent) fail(service === "server" ? "refused" : "fail", half)
     }
     switch (decision?.kind) {

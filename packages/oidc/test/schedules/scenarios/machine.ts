@@ -178,6 +178,16 @@ export const machineScenarios: ReadonlyArray<Scenario> = [
       begin(0, "get", 5, get)
     ]
   }),
+  scenario("machine-force", alone, ({ world }, { force, get, warm }, begin) => {
+    warm()
+    world.advance(93_000)
+    return [
+      begin(0, "get", 0, get),
+      begin(0, "forced get", 1, force),
+      begin(0, "get", 20, get),
+      begin(0, "get", 1000, get)
+    ]
+  }),
   scenario("shared-get", shared, (_, { get }, begin) => [
     begin(0, "get", 0, get),
     begin(1, "get", 1, get),

@@ -28,7 +28,11 @@ const scenario = (
     const begin: Begin = (index, name, at, effect, note) => {
       const process = run.processes[index]
       if (process === undefined) throw new Error("there is no such process")
-      const limit = name.startsWith("sign") ? limits.signOut : limits.get
+      const limit = name.startsWith("sign")
+        ? limits.signOut
+        : name.startsWith("adopt") || name.startsWith("device")
+        ? limits.adopt
+        : limits.get
       return {
         at,
         begin: () => {
@@ -209,6 +213,34 @@ const ended = (run: Run, all: Users, begin: Begin): Prepared => {
   }
 }
 
+/** Somebody waits for the end of the session, as a connection does. */
+const watched = (run: Run, all: Users, begin: Begin): Prepared => {
+  const alice = signedIn(run, all)
+  const watchers = run.processes.map((process) => {
+    const browser = alice.browser.copy()
+    const fiber = process.fork(visit(browser, ({ session }) => session.ended))
+    process.rest()
+    return { fiber, process }
+  })
+  let operation: Operation | undefined
+  const end = visit(alice.browser, ({ session }) => session.end("SignedOut"))
+  return {
+    steps: [begin(0, "sign-out by the program", 0, () => end, (begun) => {
+      operation = begun
+    })],
+    check: () => {
+      const process = run.processes.map(run.successor)[0]
+      if (!succeeded(operation)) all.must(process?.complete(end, limits.signOut), "it ends")
+      run.world.advance(5000)
+      for (const { fiber, process } of watchers) {
+        if (process.isAlive && fiber.unsafePoll() === null) {
+          run.violated("whoever waits for the end of a session is told", process.name)
+        }
+      }
+    }
+  }
+}
+
 const revoke = (run: Run, all: Users, begin: Begin): Prepared => {
   const alice = signedIn(run, all)
   run.world.advance(expired)
@@ -366,6 +398,7 @@ export const userScenarios: ReadonlyArray<Scenario> = [
   ...web("sign-out", signOut),
   ...web("backchannel", backchannel, onServer),
   ...web("end", ended),
+  ...web("watched", watched, onServer),
   ...web("revoke", revoke),
   ...web("login", login),
   scenario("stored-login", { kind: "server", isShared: true, storesLogins: true }, login),

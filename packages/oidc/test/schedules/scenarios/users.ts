@@ -9,7 +9,7 @@ import { logoutToken } from "../standIns.ts"
 import { parse } from "../tokens.ts"
 
 /** Of a request that may wait for a lock, the server and the store, one after the other. */
-export const limits = { get: 75_000, signOut: 60_000, login: 60_000 }
+export const limits = { get: 75_000, signOut: 60_000, login: 60_000, adopt: 110_000 }
 
 /** The user has to sign in again. */
 const signInAgain: ReadonlySet<string> = new Set(["SessionEnded", "NoActiveUser", "RefreshTokenMissing"])
