@@ -85,7 +85,12 @@ const checkClosed = (processes: ReadonlyArray<Process>, violated: Run["violated"
   }
 }
 
-export const runOnce = (scenario: Scenario, schedule: Schedule, counters?: Counters, isTracing = false): Result => {
+export const runOnce = async (
+  scenario: Scenario,
+  schedule: Schedule,
+  counters?: Counters,
+  isTracing = false
+): Promise<Result> => {
   const world = new World(schedule.decisions, isTracing)
   const shared = { world, store: new ScriptedStore(world), server: new ScriptedServer(world), seed: schedule.seed }
   const violations: Array<Violation> = []
@@ -94,14 +99,14 @@ export const runOnce = (scenario: Scenario, schedule: Schedule, counters?: Count
     world.log(() => `VIOLATED: ${invariant}: ${problem}`)
   }
   const all: Array<Process> = []
-  const newProcess = (name: string) => {
+  const newProcess = async (name: string) => {
     const process = new Process(name, scenario.app, shared)
     all.push(process)
-    process.start()
+    await process.start()
     return process
   }
   try {
-    const processes = Array.from({ length: scenario.processes }, (_, index) => newProcess(`P${index + 1}`))
+    const processes = [await newProcess("P1"), ...scenario.processes === 2 ? [await newProcess("P2")] : []]
     const successors = new Map<Process, Process>()
     const run: Run = {
       ...shared,
@@ -110,14 +115,14 @@ export const runOnce = (scenario: Scenario, schedule: Schedule, counters?: Count
       count: (name) => {
         if (counters !== undefined) counters[name]++
       },
-      successor: (process) => {
+      successor: async (process) => {
         if (process.isAlive) return process
-        const known = successors.get(process) ?? newProcess(`${process.name}'`)
+        const known = successors.get(process) ?? await newProcess(`${process.name}'`)
         successors.set(process, known)
         return known
       }
     }
-    const { check, steps } = scenario.prepare(run)
+    const { check, steps } = await scenario.prepare(run)
     world.isExploring = true
     let left = steps.length
     for (const { at, begin } of steps) {
@@ -128,17 +133,17 @@ export const runOnce = (scenario: Scenario, schedule: Schedule, counters?: Count
     }
     const operations = () => all.flatMap((process) => process.operations)
     const isOver = () => left === 0 && all.every((process) => !process.isBusy)
-    world.run(isOver, world.now + longestRun)
+    await world.run(isOver, world.now + longestRun)
     checkEnds(operations(), violated)
     world.endFaults()
-    world.advance(unlocking)
+    await world.advance(unlocking)
     if (!world.hasStoreFailed) checkLocks(shared.store, violated)
-    world.advance(settling)
+    await world.advance(settling)
     checkLeaks(all, violated)
     checkLocks(shared.store, violated)
-    check()
+    await check()
     for (const process of all) process.close()
-    world.advance(settling)
+    await world.advance(settling)
     checkClosed(all, violated)
     judge(shared, violated, counters)
   } catch (error) {
@@ -159,15 +164,15 @@ const kindsAt = ({ service }: Point, scenario: Scenario): ReadonlyArray<Kind> =>
   )
 
 /** All schedules with one fault. */
-export const singleFaults = (scenario: Scenario, seed = 1): ReadonlyArray<Schedule> =>
-  runOnce(scenario, { seed, decisions: [] }).points.flatMap((point) =>
+export const singleFaults = async (scenario: Scenario, seed = 1): Promise<ReadonlyArray<Schedule>> =>
+  (await runOnce(scenario, { seed, decisions: [] })).points.flatMap((point) =>
     kindsAt(point, scenario).map((kind) => ({ seed, decisions: [{ at: point.number, kind }] }))
   )
 
 /** All schedules in which one call of one process waits while the other one goes on. */
-export const interleavings = (scenario: Scenario, seed = 1): ReadonlyArray<Schedule> => {
+export const interleavings = async (scenario: Scenario, seed = 1): Promise<ReadonlyArray<Schedule>> => {
   if (scenario.processes === 1) return []
-  const { points } = runOnce(scenario, { seed, decisions: [] })
+  const { points } = await runOnce(scenario, { seed, decisions: [] })
   const lengths = [1, 2, 3, 5, 8, 13].filter((length) => length < points.length)
   return points.flatMap(({ number }) =>
     lengths.map((length) => ({ seed, decisions: [{ at: number, kind: "hold", points: length }] }))
@@ -175,10 +180,10 @@ export const interleavings = (scenario: Scenario, seed = 1): ReadonlyArray<Sched
 }
 
 /** Without faults, with one of each kind at each yield point, and with the other process ahead. */
-export const everySchedule = (scenario: Scenario): ReadonlyArray<Schedule> => [
+export const everySchedule = async (scenario: Scenario): Promise<ReadonlyArray<Schedule>> => [
   { seed: 1, decisions: [] },
-  ...singleFaults(scenario),
-  ...interleavings(scenario)
+  ...await singleFaults(scenario),
+  ...await interleavings(scenario)
 ]
 
 /** Numbers that depend on their seed only (mulberry32). */
@@ -195,25 +200,25 @@ export const randomOf = (seed: number): () => number => {
 /** Lengths of the runs without faults. */
 const lengths = new Map<string, number>()
 
-const lengthOf = (scenario: Scenario): number => {
+const lengthOf = async (scenario: Scenario): Promise<number> => {
   const known = lengths.get(scenario.name)
   if (known !== undefined) return known
-  const { points } = runOnce(scenario, { seed: 1, decisions: [] })
+  const { points } = await runOnce(scenario, { seed: 1, decisions: [] })
   lengths.set(scenario.name, points.length)
   return points.length
 }
 
 /** A scenario and a schedule with one to four faults. */
-export const randomSchedule = (
+export const randomSchedule = async (
   scenarios: ReadonlyArray<Scenario>,
   seed: number
-): { readonly scenario: Scenario; readonly schedule: Schedule } => {
+): Promise<{ readonly scenario: Scenario; readonly schedule: Schedule }> => {
   const random = randomOf(seed)
   const below = (limit: number) => Math.floor(random() * limit)
   const scenario = scenarios[below(scenarios.length)]
   if (scenario === undefined) throw new Error("there is no scenario")
   const names = (Object.keys(kinds) as Array<Kind>).filter((kind) => kind !== "hold" || scenario.processes === 2)
-  const usual = lengthOf(scenario)
+  const usual = await lengthOf(scenario)
   // Faults make runs longer.
   const length = usual + Math.min(6, Math.ceil(usual / 2))
   const decisions = Array.from({ length: 1 + below(4) }, (): Decision => {
@@ -225,13 +230,14 @@ export const randomSchedule = (
 }
 
 /** Without the decisions that the violation does not need. */
-export const shrink = (scenario: Scenario, schedule: Schedule, invariant: string): Schedule => {
-  const stillFails = (decisions: ReadonlyArray<Decision>) =>
-    runOnce(scenario, { ...schedule, decisions }).violations.some((violation) => violation.invariant === invariant)
+export const shrink = async (scenario: Scenario, schedule: Schedule, invariant: string): Promise<Schedule> => {
+  const stillFails = async (decisions: ReadonlyArray<Decision>) =>
+    (await runOnce(scenario, { ...schedule, decisions })).violations
+      .some((violation) => violation.invariant === invariant)
   let { decisions } = schedule
   for (let index = 0; index < decisions.length;) {
     const fewer = decisions.filter((_, other) => other !== index)
-    if (stillFails(fewer)) decisions = fewer
+    if (await stillFails(fewer)) decisions = fewer
     else index++
   }
   return { ...schedule, decisions }

@@ -49,22 +49,30 @@ interface Outcome {
 
 const scenarios = all.filter(({ name }) => values.scenario === undefined || name.startsWith(values.scenario))
 
-const explore = (schedules: Iterable<{ readonly scenario: Scenario; readonly schedule: Schedule }>): Outcome => {
+const explore = async (
+  schedules: AsyncIterable<{ readonly scenario: Scenario; readonly schedule: Schedule }>
+): Promise<Outcome> => {
   const counters = newCounters()
   const found = new Map<string, Found>()
-  for (const { scenario, schedule } of schedules) {
-    for (const { invariant, problem } of runOnce(scenario, schedule, counters).violations) {
+  for await (const { scenario, schedule } of schedules) {
+    for (const { invariant, problem } of (await runOnce(scenario, schedule, counters)).violations) {
       const name = `${scenario.name}: ${invariant}`
       if (found.has(name)) continue
-      found.set(name, { invariant, problem, replay: written(scenario, shrink(scenario, schedule, invariant)) })
+      found.set(name, { invariant, problem, replay: written(scenario, await shrink(scenario, schedule, invariant)) })
     }
     if (found.size > 0 && !values.all) break
   }
   return { counters, found: [...found.values()] }
 }
 
-function* random(seed: number, runs: number) {
-  for (let number = 0; number < runs; number++) yield randomSchedule(scenarios, seed + number)
+async function* random(seed: number, runs: number) {
+  for (let number = 0; number < runs; number++) yield await randomSchedule(scenarios, seed + number)
+}
+
+async function* exhaustive() {
+  for (const scenario of scenarios) {
+    for (const schedule of await everySchedule(scenario)) yield { scenario, schedule }
+  }
 }
 
 /** Long runs of a scheduler that other traces repeat are shown once. */
@@ -87,10 +95,10 @@ const folded = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
 }
 
 /** Whether it broke an invariant. */
-const replay = (text: string): boolean => {
+const replay = async (text: string): Promise<boolean> => {
   const replayed = read(text, all)
   if (replayed === undefined) throw new Error(`no such scenario; there are: ${all.map(({ name }) => name).join(", ")}`)
-  const { trace, violations } = runOnce(replayed.scenario, replayed.schedule, undefined, true)
+  const { trace, violations } = await runOnce(replayed.scenario, replayed.schedule, undefined, true)
   console.log(`\n${text}`)
   for (const line of folded(trace)) console.log(`  ${line}`)
   for (const { invariant, problem } of violations) console.log(`VIOLATED ${invariant}: ${problem}`)
@@ -150,7 +158,7 @@ const inBatches = async (seed: number, runs: number): Promise<Outcome> => {
   return { counters, found: [...found.values()] }
 }
 
-const report = (title: string, { counters, found }: Outcome, startedAt: number): number => {
+const report = async (title: string, { counters, found }: Outcome, startedAt: number): Promise<number> => {
   print(title, counters, startedAt)
   if (found.length === 0) return 0
   console.log(`\n${found.length} violations:`)
@@ -158,7 +166,7 @@ const report = (title: string, { counters, found }: Outcome, startedAt: number):
     console.log(`  ${invariant}: ${problem}\n    npm run test:schedules -- --replay "${replay}"`)
   }
   const [first] = found
-  if (first !== undefined && !values.all) replay(first.replay)
+  if (first !== undefined && !values.all) await replay(first.replay)
   return 1
 }
 
@@ -166,16 +174,13 @@ const main = async (): Promise<number> => {
   const startedAt = performance.now()
   const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed)
   const runs = Number(values.runs)
-  if (values.replay !== undefined) return replay(values.replay) ? 1 : 0
+  if (values.replay !== undefined) return await replay(values.replay) ? 1 : 0
   if (values.batch) {
-    console.log(JSON.stringify(explore(random(seed, runs))))
+    console.log(JSON.stringify(await explore(random(seed, runs))))
     return 0
   }
   if (values.exhaustive) {
-    const schedules = scenarios.flatMap((scenario) =>
-      everySchedule(scenario).map((schedule) => ({ scenario, schedule }))
-    )
-    return report("all schedules with one fault", explore(schedules), startedAt)
+    return report("all schedules with one fault", await explore(exhaustive()), startedAt)
   }
   console.log(`seed ${seed}`)
   return report(`random schedules, seed ${seed}`, await inBatches(seed, runs), startedAt)

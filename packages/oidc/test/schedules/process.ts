@@ -74,8 +74,8 @@ export interface Shared {
 export const clientId = "app"
 const clientSecret = Redacted.make("the-secret-of-the-app")
 
-const storeOf = (app: App, store: TokenStore.TokenStore["Type"]): Layer.Layer<never> =>
-  app.isShared ? (Layer.succeed(TokenStore.TokenStore, store) as Layer.Layer<never>) : Layer.empty
+const storeOf = (app: App, driver: TokenStore.Driver): Layer.Layer<never> =>
+  app.isShared ? (Layer.scoped(TokenStore.TokenStore, TokenStore.make(driver)) as Layer.Layer<never>) : Layer.empty
 
 const machine = OAuth.layer.pipe(
   Layer.provideMerge(TokenClients.layer({
@@ -182,7 +182,7 @@ export class Process implements Host {
   }
 
   /** Builds its Layers. */
-  start(): void {
+  async start(): Promise<void> {
     const { server, store, world } = this.shared
     const base = Layer.mergeAll(
       StandIns.layer(`${this.shared.seed}:${this.name}`, this.clock),
@@ -190,18 +190,18 @@ export class Process implements Host {
       storeOf(this.app, store.for(this))
     )
     const built = this.fork(Layer.buildWithScope(layerOf(this.app, base), this.#scope))
-    world.run(() => built.unsafePoll() !== null, world.now + 1000)
+    await world.run(() => built.unsafePoll() !== null, world.now + 1000)
     const exit = built.unsafePoll()
     if (exit === null || Exit.isFailure(exit)) {
       throw new Error(`the Layers of ${this.name} were not built: ${exit === null ? "" : Cause.pretty(exit.cause)}`)
     }
     this.#context = exit.value
-    this.rest()
+    await this.rest()
   }
 
   /** From now on, what runs is what runs while nothing is done. */
-  rest(): void {
-    this.shared.world.advance(10)
+  async rest(): Promise<void> {
+    await this.shared.world.advance(10)
     this.baseline = { fibers: this.fibers.live.size, sleeping: this.clock.sleeping }
   }
 
@@ -262,10 +262,10 @@ export class Process implements Host {
   }
 
   /** Runs an effect to its end, without faults. */
-  complete<A, E>(effect: Effect.Effect<A, E, Services>, limit: number): Exit.Exit<A, E> | undefined {
+  async complete<A, E>(effect: Effect.Effect<A, E, Services>, limit: number): Promise<Exit.Exit<A, E> | undefined> {
     const { world } = this.shared
     const fiber = this.fork(effect)
-    world.run(() => fiber.unsafePoll() !== null, world.now + limit)
+    await world.run(() => fiber.unsafePoll() !== null, world.now + limit)
     return fiber.unsafePoll() ?? undefined
   }
 }

@@ -12,7 +12,7 @@ export interface Run {
   readonly processes: ReadonlyArray<Process>
   readonly seed: number
   /** A process like this one, with a memory of its own. */
-  readonly successor: (process: Process) => Process
+  readonly successor: (process: Process) => Promise<Process>
   /** Says that something must not be as it is. */
   readonly violated: (invariant: string, problem: string) => void
   /** Of the counters that are printed. */
@@ -28,7 +28,7 @@ export interface Scenario {
   readonly name: string
   readonly app: App
   readonly processes: 1 | 2
-  readonly prepare: (run: Run) => Prepared
+  readonly prepare: (run: Run) => Promise<Prepared>
 }
 
 export interface Step {
@@ -38,5 +38,5 @@ export interface Step {
 
 export interface Prepared {
   readonly steps: ReadonlyArray<Step>
-  readonly check: () => void
+  readonly check: () => Promise<void>
 }

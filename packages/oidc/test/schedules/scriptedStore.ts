@@ -2,7 +2,7 @@
  * A token store that all processes of a run share. Every method is a call to it, and so a yield point; its time is its own.
  * It notices an older token that is written over a newer one.
  */
-import { OAuthError, TokenStore } from "@effect-oauth/core"
+import { OAuthError, type TokenStore } from "@effect-oauth/core"
 import { Chunk, Duration, Effect, Option, Queue, Stream } from "effect"
 import { numbersIn, textIn } from "./tokens.ts"
 import type { Host, World } from "./world.ts"
@@ -50,7 +50,7 @@ export class ScriptedStore {
   }
 
   /** The store as one process sees it. */
-  for(host: Host): TokenStore.TokenStore["Type"] {
+  for(host: Host): TokenStore.Driver {
     const step = <A>(operation: string, key: string, work: (now: number) => A) =>
       this.world.call<A, OAuthError.TokenStoreError>({
         host,
@@ -60,7 +60,7 @@ export class ScriptedStore {
         failed: (failure) =>
           Effect.fail(new OAuthError.TokenStoreError({ store: "scripted", operation, problem: failure }))
       })
-    return TokenStore.make({
+    return {
       get: (key) => step("get", key, (now) => Option.fromNullable(this.#at(key, now))),
       set: (key, value, options) => step("set", key, (now) => this.#set(key, value, options, now)),
       remove: (key, options) =>
@@ -96,7 +96,7 @@ export class ScriptedStore {
           if (this.locks.get(key)?.holder === holder) this.locks.delete(key)
         }),
       events: this.#events
-    })
+    }
   }
 
   #at(key: string, now: number): Entry | undefined {

@@ -106,6 +106,9 @@ const latency: Record<Service, number> = { store: 1, server: 4 }
 const outageLength = 30_000
 const longestHold = 8000
 
+/** So many promises in a row may lie between two tasks of a process. */
+const promiseHops = 5
+
 interface Hold {
   readonly other: Host
   readonly target: number
@@ -159,20 +162,28 @@ export class World {
   }
 
   /** Runs all processes until this holds, or until `limit`. Whether it does hold. */
-  run(until: () => boolean, limit: number): boolean {
+  async run(until: () => boolean, limit: number): Promise<boolean> {
     for (;;) {
-      if (this.#drain()) continue
+      await this.#settle()
       if (until()) return true
       if (!this.timeline.step(limit)) {
-        this.#drain()
+        await this.#settle()
         return until()
       }
     }
   }
 
   /** Runs all processes for so long, and up to the last task of that moment. */
-  advance(millis: number): void {
-    this.run(() => false, this.now + millis)
+  async advance(millis: number): Promise<void> {
+    await this.run(() => false, this.now + millis)
+  }
+
+  /** Runs what can run at this moment, callbacks of promises included. */
+  async #settle(): Promise<void> {
+    for (let quiet = 0; quiet < promiseHops;) {
+      quiet = this.#drain() ? 0 : quiet + 1
+      await undefined
+    }
   }
 
   call<A, E>(call: Call<A, E>): Effect.Effect<A, E> {

@@ -91,10 +91,10 @@ const observer = (run: Run) => {
     })
 
   /** A token that all processes have. */
-  const warm = (): AccessToken.AccessToken => {
+  const warm = async (): Promise<AccessToken.AccessToken> => {
     let token: AccessToken.AccessToken | undefined
     for (const process of run.processes) {
-      const exit = process.complete(Effect.flatMap(manager, ({ get }) => get("app")), limit)
+      const exit = await process.complete(Effect.flatMap(manager, ({ get }) => get("app")), limit)
       if (exit === undefined || Exit.isFailure(exit)) throw new Error("there is no token to begin with")
       token = exit.value
     }
@@ -103,9 +103,10 @@ const observer = (run: Run) => {
   }
 
   /** Every process gets a token again, and none that was removed. */
-  const check = (): void => {
-    for (const process of run.processes.map(run.successor)) {
-      const exit = process.complete(get(process), 60_000)
+  const check = async (): Promise<void> => {
+    for (const one of run.processes) {
+      const process = await run.successor(one)
+      const exit = await process.complete(get(process), 60_000)
       if (exit === undefined || Exit.isFailure(exit)) {
         violated("it recovers", `${process.name} gets no token although everything works again`)
         continue
@@ -128,19 +129,19 @@ const alone = { kind: "machine", isShared: false } as const
 const scenario = (
   name: string,
   { isShared, kind }: Scenario["app"],
-  prepare: (run: Run, observed: Observer, begin: Begin) => Prepared["steps"]
+  prepare: (run: Run, observed: Observer, begin: Begin) => Prepared["steps"] | Promise<Prepared["steps"]>
 ): Scenario => ({
   name,
   app: { kind, isShared },
   processes: isShared ? 2 : 1,
-  prepare: (run) => {
+  prepare: async (run) => {
     const observed = observer(run)
     const begin: Begin = (index, name, at, effect) => {
       const process = run.processes[index]
       if (process === undefined) throw new Error("there is no such process")
       return { at, begin: (): Operation => process.begin(name, limit, effect(process)) }
     }
-    const steps = prepare(run, observed, begin)
+    const steps = await prepare(run, observed, begin)
     return { steps, check: observed.check }
   }
 })
@@ -162,15 +163,15 @@ export const machineScenarios: ReadonlyArray<Scenario> = [
     begin(0, "get", 1, get),
     begin(0, "get of a tenant", 1, (process) => get(process, "one"))
   ]),
-  scenario("machine-renew", alone, (_, { renew, warm }, begin) => {
-    const rejected = warm()
+  scenario("machine-renew", alone, async (_, { renew, warm }, begin) => {
+    const rejected = await warm()
     return [
       begin(0, "renew", 0, (process) => renew(process, () => rejected)),
       begin(0, "renew", 1, (process) => renew(process, () => rejected))
     ]
   }),
-  scenario("machine-remove", alone, (_, { get, removal, warm }, begin) => {
-    warm()
+  scenario("machine-remove", alone, async (_, { get, removal, warm }, begin) => {
+    await warm()
     return [
       begin(0, "remove", 0, (process) => removal(process, remove)),
       begin(0, "get", 1, get),
@@ -178,9 +179,9 @@ export const machineScenarios: ReadonlyArray<Scenario> = [
       begin(0, "get", 5, get)
     ]
   }),
-  scenario("machine-force", alone, ({ world }, { force, get, warm }, begin) => {
-    warm()
-    world.advance(93_000)
+  scenario("machine-force", alone, async ({ world }, { force, get, warm }, begin) => {
+    await warm()
+    await world.advance(93_000)
     return [
       begin(0, "get", 0, get),
       begin(0, "forced get", 1, force),
@@ -193,25 +194,25 @@ export const machineScenarios: ReadonlyArray<Scenario> = [
     begin(1, "get", 1, get),
     begin(1, "get of a tenant", 1, (process) => get(process, "one"))
   ]),
-  scenario("shared-renew", shared, (_, { renew, warm }, begin) => {
-    const rejected = warm()
+  scenario("shared-renew", shared, async (_, { renew, warm }, begin) => {
+    const rejected = await warm()
     return [
       begin(0, "renew", 0, (process) => renew(process, () => rejected)),
       begin(1, "renew", 0, (process) => renew(process, () => rejected))
     ]
   }),
-  scenario("shared-force", shared, (_, { force, get, warm }, begin) => {
-    warm()
+  scenario("shared-force", shared, async (_, { force, get, warm }, begin) => {
+    await warm()
     return [begin(0, "forced get", 0, force), begin(1, "forced get", 1, force), begin(0, "get", 12, get)]
   }),
-  scenario("shared-ahead", shared, ({ world }, { get, warm }, begin) => {
-    warm()
-    world.advance(85_000)
+  scenario("shared-ahead", shared, async ({ world }, { get, warm }, begin) => {
+    await warm()
+    await world.advance(85_000)
     return [begin(0, "get", 0, get), begin(1, "get", 1, get), begin(0, "get", 10, get)]
   }),
-  scenario("shared-expiring", shared, ({ world }, { get, warm }, begin) => {
-    warm()
-    world.advance(93_000)
+  scenario("shared-expiring", shared, async ({ world }, { get, warm }, begin) => {
+    await warm()
+    await world.advance(93_000)
     return [begin(0, "get", 0, get), begin(1, "get", 1, get)]
   }),
   scenario("shared-remove", shared, (_, { get, removal }, begin) => [
@@ -223,8 +224,8 @@ export const machineScenarios: ReadonlyArray<Scenario> = [
     begin(0, "get", 0, get),
     begin(1, "remove", 5, (process) => removal(process, remove))
   ]),
-  scenario("shared-remove-all", shared, (_, { get, removal, warm }, begin) => {
-    warm()
+  scenario("shared-remove-all", shared, async (_, { get, removal, warm }, begin) => {
+    await warm()
     return [
       begin(0, "removeAll", 0, (process) => removal(process, removeAll)),
       begin(0, "get", 1, get),
@@ -232,9 +233,9 @@ export const machineScenarios: ReadonlyArray<Scenario> = [
       begin(1, "get", 9, get)
     ]
   }),
-  scenario("shared-revoke", shared, ({ world }, { get, removal, warm }, begin) => {
-    warm()
-    world.advance(85_000)
+  scenario("shared-revoke", shared, async ({ world }, { get, removal, warm }, begin) => {
+    await warm()
+    await world.advance(85_000)
     return [
       begin(0, "get", 0, get),
       begin(0, "revoke", 2, (process) => removal(process, revoke)),

@@ -18,7 +18,7 @@ type Begin = (
 const scenario = (
   name: string,
   app: App,
-  prepare: (run: Run, users: Users, begin: Begin) => Prepared,
+  prepare: (run: Run, users: Users, begin: Begin) => Promise<Prepared>,
   processes: 1 | 2 = app.isShared ? 2 : 1
 ): Scenario => ({
   name,
@@ -68,17 +68,17 @@ const webApps: ReadonlyArray<readonly [string, App]> = [
 
 const onServer = webApps.filter(([, { kind }]) => kind === "server")
 
-const signedIn = (run: Run, { signIn, warm }: Users, user = "alice"): SignedIn => {
+const signedIn = async (run: Run, { signIn, warm }: Users, user = "alice"): Promise<SignedIn> => {
   const [first] = run.processes
   if (first === undefined) throw new Error("there is no process")
-  const one = signIn(first, user)
-  warm(one)
+  const one = await signIn(first, user)
+  await warm(one)
   return one
 }
 
-const refresh = (age: number) => (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
-  run.world.advance(age)
+const refresh = (age: number) => async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
+  await run.world.advance(age)
   return {
     steps: [
       begin(0, "get", 0, (process) => all.get(process, alice)),
@@ -89,24 +89,24 @@ const refresh = (age: number) => (run: Run, all: Users, begin: Begin): Prepared 
   }
 }
 
-const twoUsers = (run: Run, all: Users, begin: Begin): Prepared => {
-  const [alice, bob] = [signedIn(run, all, "alice"), signedIn(run, all, "bob")]
-  run.world.advance(expired)
+const twoUsers = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const [alice, bob] = [await signedIn(run, all, "alice"), await signedIn(run, all, "bob")]
+  await run.world.advance(expired)
   return {
     steps: [
       begin(0, "get of alice", 0, (process) => all.get(process, alice)),
       begin(0, "get of bob", 0, (process) => all.get(process, bob))
     ],
-    check: () => {
-      all.check(alice)
-      all.check(bob)
+    check: async () => {
+      await all.check(alice)
+      await all.check(bob)
     }
   }
 }
 
-const refused = (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
-  run.world.advance(expired)
+const refused = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
+  await run.world.advance(expired)
   run.server.refusesRefreshes = true
   return {
     steps: [
@@ -114,15 +114,18 @@ const refused = (run: Run, all: Users, begin: Begin): Prepared => {
       begin(0, "get", 1, (process) => all.get(process, alice)),
       begin(last(run), "get", 20, (process) => all.get(process, alice))
     ],
-    check: () => {
-      for (const process of run.processes.map(run.successor)) process.complete(all.get(process, alice), limits.get)
+    check: async () => {
+      for (const one of run.processes) {
+        const process = await run.successor(one)
+        await process.complete(all.get(process, alice), limits.get)
+      }
     }
   }
 }
 
-const unknownKey = (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
-  run.world.advance(expired)
+const unknownKey = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
+  await run.world.advance(expired)
   run.server.hasUnknownKey = true
   return {
     steps: [begin(0, "get", 0, (process) => all.get(process, alice))],
@@ -130,10 +133,10 @@ const unknownKey = (run: Run, all: Users, begin: Begin): Prepared => {
   }
 }
 
-const signOut = (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
+const signOut = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
   const before = alice.browser.copy()
-  run.world.advance(expired)
+  await run.world.advance(expired)
   let hasBegun = false
   let operation: Operation | undefined
   return {
@@ -152,21 +155,21 @@ const signOut = (run: Run, all: Users, begin: Begin): Prepared => {
         }
       )
     ],
-    check: () => {
+    check: async () => {
       const goesOn = hasBegun && operation?.wasInterrupted === true && operation.process.isAlive &&
         !run.world.faults.has("outage") && !run.world.faults.has("blackout")
       const isCookie = run.processes[0]?.app.kind === "cookies"
       if (succeeded(operation)) {
-        all.checkGone("after the sign-out", isCookie ? [alice.browser] : [alice.browser, before])
-      } else if (goesOn && !isCookie) all.checkGone("after a sign-out that was interrupted", [before])
+        await all.checkGone("after the sign-out", isCookie ? [alice.browser] : [alice.browser, before])
+      } else if (goesOn && !isCookie) await all.checkGone("after a sign-out that was interrupted", [before])
     }
   }
 }
 
-const backchannel = (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
-  const bob = all.signIn(run.processes[0] as Process, "bob")
-  run.world.advance(expired)
+const backchannel = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
+  const bob = await all.signIn(run.processes[0] as Process, "bob")
+  await run.world.advance(expired)
   const before = alice.browser.copy()
   let operation: Operation | undefined
   return {
@@ -176,21 +179,21 @@ const backchannel = (run: Run, all: Users, begin: Begin): Prepared => {
         operation = begun
       })
     ],
-    check: () => {
-      const [process] = run.processes.map(run.successor)
+    check: async () => {
+      const process = await run.successor(run.processes[0] as Process)
       // What was not carried out is sent again.
       if (!succeeded(operation)) {
-        process?.complete(Effect.retry(all.backchannel("alice"), { times: 3 }), limits.signOut)
+        await process.complete(Effect.retry(all.backchannel("alice"), { times: 3 }), limits.signOut)
       }
-      all.checkGone("after the provider's logout", [alice.browser, before])
-      all.check(bob)
+      await all.checkGone("after the provider's logout", [alice.browser, before])
+      await all.check(bob)
     }
   }
 }
 
-const ended = (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
-  run.world.advance(expired)
+const ended = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
+  await run.world.advance(expired)
   const before = alice.browser.copy()
   let operation: Operation | undefined
   return {
@@ -206,32 +209,33 @@ const ended = (run: Run, all: Users, begin: Begin): Prepared => {
         }
       )
     ],
-    check: () => {
+    check: async () => {
       const isCookie = run.processes[0]?.app.kind === "cookies"
-      if (succeeded(operation)) all.checkGone("after the end", isCookie ? [alice.browser] : [alice.browser, before])
+      if (succeeded(operation)) {
+        await all.checkGone("after the end", isCookie ? [alice.browser] : [alice.browser, before])
+      }
     }
   }
 }
 
 /** Somebody waits for the end of the session, as a connection does. */
-const watched = (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
-  const watchers = run.processes.map((process) => {
-    const browser = alice.browser.copy()
-    const fiber = process.fork(visit(browser, ({ session }) => session.ended))
-    process.rest()
-    return { fiber, process }
-  })
+const watched = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
+  const watchers = run.processes.map((process) => ({
+    process,
+    fiber: process.fork(visit(alice.browser.copy(), ({ session }) => session.ended))
+  }))
+  for (const process of run.processes) await process.rest()
   let operation: Operation | undefined
   const end = visit(alice.browser, ({ session }) => session.end("SignedOut"))
   return {
     steps: [begin(0, "sign-out by the program", 0, () => end, (begun) => {
       operation = begun
     })],
-    check: () => {
-      const process = run.processes.map(run.successor)[0]
-      if (!succeeded(operation)) all.must(process?.complete(end, limits.signOut), "it ends")
-      run.world.advance(5000)
+    check: async () => {
+      const process = await run.successor(run.processes[0] as Process)
+      if (!succeeded(operation)) all.must(await process.complete(end, limits.signOut), "it ends")
+      await run.world.advance(5000)
       for (const { fiber, process } of watchers) {
         if (process.isAlive && fiber.unsafePoll() === null) {
           run.violated("whoever waits for the end of a session is told", process.name)
@@ -241,9 +245,9 @@ const watched = (run: Run, all: Users, begin: Begin): Prepared => {
   }
 }
 
-const revoke = (run: Run, all: Users, begin: Begin): Prepared => {
-  const alice = signedIn(run, all)
-  run.world.advance(expired)
+const revoke = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const alice = await signedIn(run, all)
+  await run.world.advance(expired)
   let operation: Operation | undefined
   return {
     steps: [
@@ -253,10 +257,11 @@ const revoke = (run: Run, all: Users, begin: Begin): Prepared => {
       }),
       begin(last(run), "get", 30, (process) => all.get(process, { ...alice, browser: alice.browser.copy() }, true))
     ],
-    check: () => {
+    check: async () => {
       if (!succeeded(operation)) return
-      for (const process of run.processes.map(run.successor)) {
-        process.complete(all.get(process, alice, true), limits.get)
+      for (const one of run.processes) {
+        const process = await run.successor(one)
+        await process.complete(all.get(process, alice, true), limits.get)
       }
       const later = run.server.presentations.find(({ at, login }) =>
         login === alice.login && at > (operation?.endedAt ?? 0) + 60_000
@@ -269,10 +274,9 @@ const revoke = (run: Run, all: Users, begin: Begin): Prepared => {
 const violatedAfterRevoke = (run: Run, value: string, process: string): void =>
   run.violated("what was removed stays so", `${process} presents ${value} after it was revoked`)
 
-const login = (run: Run, all: Users, begin: Begin): Prepared => {
+const login = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
   const browser = new Browser()
-  const answers = run.processes.map((process) => all.must(process.complete(all.whoIs(browser), 1000), "it is there"))
-  const parameters = all.answered(run.processes[0] as Process, browser, "alice")
+  const parameters = await all.answered(run.processes[0] as Process, browser, "alice")
   const submitted = browser.copy()
   const operations: Array<Operation> = []
   const note = (operation: Operation) => {
@@ -283,17 +287,16 @@ const login = (run: Run, all: Users, begin: Begin): Prepared => {
       begin(0, "sign-in", 0, () => all.callback(browser, parameters), note),
       begin(last(run), "sign-in, sent again", 1, () => all.callback(submitted, parameters), note)
     ],
-    check: () => {
+    check: async () => {
       const done = operations.filter(succeeded)
       if (done.length > 1) run.violated("no token or code is presented twice", "one code signed two browsers in")
-      if (answers.some((user) => user !== undefined)) run.violated("no one gets another's token", "signed in before")
       const [operation] = done
       const signedIn = operation === operations[0] ? browser : submitted
       if (operation === undefined || !operation.process.isAlive) return
       const { login } = run.server.presentations.find(({ kind, outcome }) => kind === "code" && outcome === "ok") ??
         { login: "" }
       run.count("sessions")
-      all.checkSession(
+      await all.checkSession(
         { user: "alice", login },
         (process) => all.get(process, { user: "alice", browser: signedIn, login }, true)
       )
@@ -315,7 +318,7 @@ const openOrAdopt = (
       all.named(process, "alice", false)
     ))
 
-const adopt = (processes: 1 | 2) => (run: Run, all: Users, begin: Begin): Prepared => {
+const adopt = (processes: 1 | 2) => async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
   const refreshToken = run.server.newLogin("alice")
   const login = refreshToken.split("-")[1] ?? ""
   run.count("sessions")
@@ -334,7 +337,7 @@ const adopt = (processes: 1 | 2) => (run: Run, all: Users, begin: Begin): Prepar
   }
 }
 
-const device = (run: Run, all: Users, begin: Begin): Prepared => {
+const device = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
   let hasTokens: Parameters<typeof StoredSession.keep>[1] | undefined
   let operation: Operation | undefined
   return {
@@ -356,30 +359,32 @@ const device = (run: Run, all: Users, begin: Begin): Prepared => {
         }
       )
     ],
-    check: () => {
+    check: async () => {
       const response = hasTokens
       if (response === undefined) return
       const [first] = run.processes
       const login = Redacted.value(response.accessToken.value).split("-")[1] ?? ""
       // What could not be kept is kept by another try.
       if (!succeeded(operation) && first !== undefined && first.isAlive) {
-        all.must(first.complete(StoredSession.keep("me", response), limits.login), "it is kept")
+        all.must(await first.complete(StoredSession.keep("me", response), limits.login), "it is kept")
       }
       if (first?.isAlive !== true) return
       run.count("sessions")
-      all.checkSession({ user: "alice", login }, (process) => all.named(process, "alice"))
+      await all.checkSession({ user: "alice", login }, (process) => all.named(process, "alice"))
     }
   }
 }
 
-const namedRefresh = (run: Run, all: Users, begin: Begin): Prepared => {
+const namedRefresh = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
   const refreshToken = run.server.newLogin("alice")
   const login = refreshToken.split("-")[1] ?? ""
   const [first] = run.processes
-  all.must(first?.complete(openOrAdopt(all, first, refreshToken), 60_000), "it is adopted")
-  for (const process of run.processes) all.must(process.complete(all.named(process, "alice"), 60_000), "it is there")
+  all.must(await first?.complete(openOrAdopt(all, first, refreshToken), 60_000), "it is adopted")
+  for (const process of run.processes) {
+    all.must(await process.complete(all.named(process, "alice"), 60_000), "it is there")
+  }
   run.count("sessions")
-  run.world.advance(nearlyExpired)
+  await run.world.advance(nearlyExpired)
   return {
     steps: [
       begin(0, "get", 0, (process) => all.named(process, "alice", false)),
@@ -398,7 +403,7 @@ export const userScenarios: ReadonlyArray<Scenario> = [
   ...web("sign-out", signOut),
   ...web("backchannel", backchannel, onServer),
   ...web("end", ended),
-  ...web("watched", watched, onServer),
+  ...web("watched", watched, [["server-shared", { kind: "server", isShared: true }]]),
   ...web("revoke", revoke),
   ...web("login", login),
   scenario("stored-login", { kind: "server", isShared: true, storesLogins: true }, login),

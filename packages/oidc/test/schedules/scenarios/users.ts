@@ -92,8 +92,8 @@ export const users = (run: Run) => {
   }
 
   /** What the browser is sent back with. */
-  const answered = (process: Process, browser: Browser, user: string): URLSearchParams => {
-    const url = must(process.complete(start(browser), 60_000), "the login begins")
+  const answered = async (process: Process, browser: Browser, user: string): Promise<URLSearchParams> => {
+    const url = must(await process.complete(start(browser), 60_000), "the login begins")
     return new URLSearchParams({
       code: server.authorize(user),
       state: url.searchParams.get("state") ?? "",
@@ -101,19 +101,21 @@ export const users = (run: Run) => {
     })
   }
 
-  const signIn = (process: Process, user: string): SignedIn => {
+  const signIn = async (process: Process, user: string): Promise<SignedIn> => {
     const browser = new Browser()
-    const parameters = answered(process, browser, user)
-    must(process.complete(callback(browser, parameters), 60_000), "the login ends")
-    const value = must(process.complete(visit(browser, () => UserTokenManager.get()), 60_000), "there is a token")
+    const parameters = await answered(process, browser, user)
+    must(await process.complete(callback(browser, parameters), 60_000), "the login ends")
+    const value = must(await process.complete(visit(browser, () => UserTokenManager.get()), 60_000), "there is a token")
     run.count("sessions")
     const { owner } = parse(Redacted.value(value.accessToken.value))
     return { user, browser, login: owner }
   }
 
   /** Every process has refreshed it once, so that each has read the server's metadata. */
-  const warm = (user: SignedIn): void => {
-    for (const process of run.processes) must(process.complete(get(process, user, true), 60_000), "there is a refresh")
+  const warm = async (user: SignedIn): Promise<void> => {
+    for (const process of run.processes) {
+      must(await process.complete(get(process, user, true), 60_000), "there is a refresh")
+    }
   }
 
   /** Its last answer did not reach a process that lives. */
@@ -128,16 +130,17 @@ export const users = (run: Run) => {
   const isShared = run.processes.every(({ app }) => app.isShared)
 
   /** The session works in every process, its refresh token included. */
-  const checkSession = (
+  const checkSession = async (
     user: Pick<SignedIn, "login" | "user">,
     attempt: (process: Process) => Effect.Effect<unknown, unknown, Services>
-  ): void => {
-    for (const process of run.processes.map(run.successor)) {
+  ): Promise<void> => {
+    for (const one of run.processes) {
+      const process = await run.successor(one)
       let tag = "Hanging"
       for (let tries = 0; tries < 4; tries++) {
-        tag = tagOf(process.complete(attempt(process), limits.get))
+        tag = tagOf(await process.complete(attempt(process), limits.get))
         if (tag === "Success" || signInAgain.has(tag)) break
-        world.advance(30_000)
+        await world.advance(30_000)
       }
       if (tag === "Success" || mayBeLost(user)) continue
       const invariant = signInAgain.has(tag) ? "a session is lost only if the server's answer was" : "it recovers"
@@ -145,13 +148,14 @@ export const users = (run: Run) => {
     }
   }
 
-  const check = (user: SignedIn): void => checkSession(user, (process) => get(process, user, true))
+  const check = (user: SignedIn): Promise<void> => checkSession(user, (process) => get(process, user, true))
 
   /** Nobody is signed in by this browser, nor by an older copy of its cookies. */
-  const checkGone = (what: string, browsers: ReadonlyArray<Browser>): void => {
-    for (const process of run.processes.map(run.successor)) {
+  const checkGone = async (what: string, browsers: ReadonlyArray<Browser>): Promise<void> => {
+    for (const one of run.processes) {
+      const process = await run.successor(one)
       for (const browser of browsers) {
-        const exit = process.complete(whoIs(browser.copy()), 60_000)
+        const exit = await process.complete(whoIs(browser.copy()), 60_000)
         if (exit !== undefined && Exit.isSuccess(exit) && exit.value !== undefined) {
           violated("what was removed stays so", `${what}: ${exit.value} is signed in at ${process.name}`)
         }
