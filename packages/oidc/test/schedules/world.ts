@@ -91,16 +91,7 @@ export interface Point {
 }
 
 /** What does not touch the call itself. */
-const harmless: ReadonlySet<Kind> = new Set([
-  "interrupt",
-  "close",
-  "pause",
-  "forward",
-  "back",
-  "hold",
-  "late",
-  "delayed"
-])
+const harmless: ReadonlySet<Kind> = new Set(["interrupt", "close", "pause", "forward", "back", "hold"])
 
 const latency: Record<Service, number> = { store: 1, server: 4 }
 const outageLength = 30_000

@@ -42,9 +42,12 @@ const observer = (run: Run) => {
     // What a caller got whose request was under way when the token was removed is not kept.
     const wasKept = (one: Got) =>
       !removals.some((removal) => removal.process === process && removal.endedAt >= one.startedAt)
+    const sameBefore = got.find((one) => one.process === process && one.value === value)
+    // Acquisitions are ordered by their beginning: one that began earlier, and was repeated, may have a later token.
+    const isEarlier = (one: Got) => sameBefore !== undefined && one.startedAt <= sameBefore.startedAt
     const later = got.find((one) =>
       one.process === process && one.endedAt < startedAt && parse(one.value).owner === owner &&
-      parse(one.value).number > number && wasKept(one)
+      parse(one.value).number > number && wasKept(one) && !isEarlier(one)
     )
     if (later !== undefined) {
       violated("no newer token is replaced by an older one", `${process.name} got ${value} after ${later.value}`)

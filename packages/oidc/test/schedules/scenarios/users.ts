@@ -84,7 +84,10 @@ export const users = (run: Run) => {
   const start = (browser: Browser) => visit(browser, () => Effect.flatMap(OidcLogin.OidcLogin, ({ start }) => start()))
 
   const callback = (browser: Browser, parameters: URLSearchParams) =>
-    visit(browser, () => Effect.flatMap(OidcLogin.OidcLogin, ({ callback }) => callback(parameters)))
+    visit(
+      browser,
+      () => Effect.flatMap(OidcLogin.OidcLogin, ({ callback }) => callback(parameters, { path: "/auth/callback" }))
+    )
 
   const must = <A>(exit: Exit.Exit<A, unknown> | undefined, what: string): A => {
     if (exit !== undefined && Exit.isSuccess(exit)) return exit.value
