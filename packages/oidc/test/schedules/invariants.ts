@@ -12,9 +12,9 @@ export interface Violation {
 /** The process ended before it could write down what it was given. */
 const hasEnded = ({ hasEndedEarly, isKilled }: Host): boolean => isKilled || hasEndedEarly
 
-/** An answer that a process had. Of one that ended soon after, the others cannot know. */
-const isKnown = ({ delivered, host, outcome }: Presentation): boolean =>
-  delivered && outcome === "ok" && !hasEnded(host)
+/** An answer that a process had, or would have had if it had waited. Of one that ended soon after, the others cannot know. */
+const isKnown = ({ host, isAnswerLost, outcome }: Presentation): boolean =>
+  !isAnswerLost && outcome === "ok" && !hasEnded(host)
 
 /** Presented although its answer was had, or refused for good. */
 const isRepeated = (earlier: Presentation, later: Presentation): boolean =>

@@ -19,6 +19,7 @@ const cache = "packages/core/src/internal/cache"
 const oidc = "packages/oidc/src"
 
 const twice = "no token or code is presented twice"
+const lost = "a session is lost only if the server's answer was"
 const older = "no newer token is replaced by an older one"
 const removed = "what was removed stays so"
 
@@ -45,12 +46,12 @@ export const bugs: ReadonlyArray<Bug> = [
   },
   {
     name: "a refresh is interrupted with the request that began it",
-    scenario: "server-refresh",
-    invariant: "",
+    scenario: "server-unknown-key",
+    invariant: lost,
     patches: [{
       file: `${oidc}/internal/refresh/voyages.ts`,
-      find: "Deferred.await(begin(name, work))",
-      replace: "work"
+      find: "background: true",
+      replace: "background: false"
     }]
   },
   {

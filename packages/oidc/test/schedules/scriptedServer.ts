@@ -22,6 +22,8 @@ export interface Presentation {
   outcome: Outcome
   /** Whether the answer has reached the process. */
   delivered: boolean
+  /** Whether the answer was lost on its way, so that no process can know of it. */
+  isAnswerLost: boolean
   readonly wasStoreFaulty: boolean
 }
 
@@ -141,6 +143,9 @@ export class ScriptedServer {
           return answer
         },
         failed: (failure) => this.#failed(request, presentation, failure),
+        unanswered: () => {
+          if (presentation !== undefined) presentation.isAnswerLost = true
+        },
         answered: () => {
           if (presentation !== undefined) presentation.delivered = true
         }
@@ -189,6 +194,7 @@ export class ScriptedServer {
       at: this.world.now,
       outcome: "unknown",
       delivered: false,
+      isAnswerLost: false,
       wasStoreFaulty: this.world.isOut("store")
     })
     switch (form.get("grant_type")) {

@@ -79,6 +79,8 @@ export interface Call<A, E> {
   readonly label: string
   readonly work: () => A
   readonly failed: (failure: Failure) => Effect.Effect<A, E>
+  /** The work is done, and no answer to it comes. */
+  readonly unanswered?: (() => void) | undefined
   /** The answer has reached the process. */
   readonly answered?: ((answer: A) => void) | undefined
 }
@@ -236,11 +238,13 @@ export class World {
       case "bare401":
         return fail(decision.kind, 2 * half)
       case "lost":
+        call.unanswered?.()
         this.timeline.after(half, call.work)
         return fail("lost", 2 * half)
       case "hang":
         return
       case "silent":
+        call.unanswered?.()
         this.timeline.after(half, call.work)
         return
       case "late":

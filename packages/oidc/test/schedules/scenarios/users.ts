@@ -123,9 +123,9 @@ export const users = (run: Run) => {
 
   /** Its last answer did not reach a process that lives. */
   const mayBeLost = ({ login }: Pick<SignedIn, "login">): boolean =>
-    server.presentations.some(({ delivered, host, kind, login: other, outcome }) =>
+    server.presentations.some(({ host, isAnswerLost, kind, login: other, outcome }) =>
       kind === "refresh" && other === login && outcome === "ok" &&
-      (!delivered || host.isKilled || host.hasEndedEarly)
+      (isAnswerLost || host.isKilled || host.hasEndedEarly)
     ) ||
     // What browsers do not have yet is in the memory of the process.
     (!isShared && run.processes.some(({ isAlive }) => !isAlive))
