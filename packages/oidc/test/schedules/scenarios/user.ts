@@ -1,7 +1,7 @@
 /** Sessions and the tokens of users. */
 import { DeviceFlow } from "@effect-oauth/core"
 import { OidcClients, StoredSession, UserTokenManager } from "@effect-oauth/oidc"
-import { Effect, Exit, Option, Redacted } from "effect"
+import { Effect, Exit, FiberId, Option, Redacted } from "effect"
 import { Browser } from "../../support/browser.ts"
 import { type App, type Operation, type Process, type Services, visit } from "../process.ts"
 import type { Prepared, Run, Scenario, Step } from "../scenario.ts"
@@ -227,7 +227,8 @@ const watched = async (run: Run, all: Users, begin: Begin): Promise<Prepared> =>
   }))
   for (const process of run.processes) await process.rest()
   let operation: Operation | undefined
-  const end = visit(alice.browser, ({ session }) => session.end("SignedOut"))
+  // Each try with the cookies from before.
+  const end = Effect.suspend(() => visit(alice.browser.copy(), ({ session }) => session.end("SignedOut")))
   return {
     steps: [begin(0, "sign-out by the program", 0, () => end, (begun) => {
       operation = begun
@@ -240,6 +241,7 @@ const watched = async (run: Run, all: Users, begin: Begin): Promise<Prepared> =>
         if (process.isAlive && fiber.unsafePoll() === null) {
           run.violated("whoever waits for the end of a session is told", process.name)
         }
+        fiber.unsafeInterruptAsFork(FiberId.none)
       }
     }
   }
