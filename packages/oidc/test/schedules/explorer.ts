@@ -136,7 +136,7 @@ export const runOnce = async (
     await world.run(isOver, world.now + longestRun)
     checkEnds(operations(), violated)
     world.endFaults()
-    await world.advance(unlocking)
+    await world.advance(Math.max(0, ...all.map(({ clock }) => clock.pausedUntil - world.now)) + unlocking)
     if (!world.hasStoreFailed) checkLocks(shared.store, violated)
     await world.advance(settling)
     checkLeaks(all, violated)

@@ -16,8 +16,8 @@ export const open: ReadonlyMap<string, string> = new Map([
   ["server-refresh-early", "a token that has ended while the server was asked is handed out"],
   ["server-shared-refresh-early", "a token that has ended while the server was asked is handed out"],
   ["named-refresh", "a token that has ended while the server was asked is handed out"],
-  ["stored-login", "the store of logins is waited for without end"],
-  ["server-shared-backchannel", "the store of logout tokens is waited for without end"],
-  ["cookies-shared-login", "a code is presented by two processes that get one callback"],
-  ["server-shared-login", "a code is presented by two processes that get one callback"]
+  ["cookies-refresh", "a jump of the clock interrupts a refresh under way"],
+  ["server-refresh", "a jump of the clock interrupts a refresh under way"],
+  ["server-shared-revoke", "a revoked token stays in a store that fails once"],
+  ["cookies-shared-revoke", "a revoked token stays in a store that fails once"]
 ])

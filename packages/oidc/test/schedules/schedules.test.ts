@@ -1,0 +1,65 @@
+/** The small schedules, all of them. `npm run test:schedules` runs random ones with several faults. */
+import { assert, describe, it } from "vitest"
+import { add, interleavings, newCounters, runOnce, type Schedule, singleFaults, written } from "./explorer.ts"
+import type { Scenario } from "./scenario.ts"
+import { open, scenarios as all } from "./scenarios/index.ts"
+import type { Kind } from "./world.ts"
+
+const scenarios = all.filter(({ name }) => !open.has(name))
+
+/** What differs most. */
+const some: ReadonlyArray<Kind> = ["lost", "silent", "outage", "interrupt", "kill", "hold", "forward", "back", "pause"]
+
+/** Each yield point has its share of these; where two processes share a store, there are many points. */
+const schedulesOf = async (scenario: Scenario): Promise<ReadonlyArray<Schedule>> => {
+  const every = scenario.processes === 1 ? 3 : 9
+  const isChosen = ({ decisions: [decision] }: Schedule): boolean => {
+    if (decision === undefined) return false
+    const { at, kind, points = 5 } = decision
+    const index = some.indexOf(kind)
+    return index >= 0 && index % every === (at * 2) % every && points === 5
+  }
+  const schedules = [...await singleFaults(scenario), ...await interleavings(scenario)]
+  return [{ seed: 1, decisions: [] }, ...schedules.filter(isChosen)]
+}
+
+const total = newCounters()
+
+describe("whatever fails at whichever step", () => {
+  for (const scenario of scenarios) {
+    it(scenario.name, { timeout: 120_000 }, async () => {
+      const schedules = await schedulesOf(scenario)
+      const counters = newCounters()
+      for (const schedule of schedules) {
+        // Vitest has to say now and then that it is there.
+        await new Promise((resolve) => setImmediate(resolve))
+        const { violations: [violation] } = await runOnce(scenario, schedule, counters)
+        if (violation === undefined) continue
+        const replay = `npm run test:schedules -- --replay "${written(scenario, schedule)}"`
+        assert.fail(`${violation.invariant}: ${violation.problem}\n${replay}`)
+      }
+      assert.strictEqual(counters.schedules, schedules.length)
+      assert.isAbove(Object.keys(counters.faults).length, 0)
+      add(total, counters)
+    })
+  }
+
+  it("happened, and was counted", () => {
+    assert.isAbove(total.schedules, 300)
+    assert.isAbove(total.sessions, 100)
+    assert.isAbove(total.tokens, 1000)
+    assert.isAbove(total.refreshes, 500)
+    assert.isAbove(total.unknownOutcomes, 5)
+    assert.strictEqual(total.doublePresentations, 0)
+  })
+
+  it("happens in the same way again", { timeout: 120_000 }, async () => {
+    for (const scenario of scenarios.filter((_, index) => index % 4 === 0)) {
+      const schedule: Schedule = { seed: 7, decisions: [{ at: 0, kind: "late" }, { at: 3, kind: "pause" }] }
+      const { trace: one } = await runOnce(scenario, schedule, undefined, true)
+      const { trace: other } = await runOnce(scenario, schedule, undefined, true)
+      assert.isAbove(one.length, 3)
+      assert.deepStrictEqual(one, other)
+    }
+  })
+})
