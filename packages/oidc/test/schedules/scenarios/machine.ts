@@ -10,6 +10,9 @@ const manager = ClientCredentialsTokenManager.ClientCredentialsTokenManager
 /** An acquisition, one time-out of the store, and what a caller may wait before. */
 const limit = 22_000
 
+/** Three attempts of 10 seconds with their pauses, and the store. */
+const revokeLimit = 33_000
+
 interface Got {
   readonly process: Process
   readonly startedAt: number
@@ -142,7 +145,10 @@ const scenario = (
     const begin: Begin = (index, name, at, effect) => {
       const process = run.processes[index]
       if (process === undefined) throw new Error("there is no such process")
-      return { at, begin: (): Operation => process.begin(name, limit, effect(process)) }
+      return {
+        at,
+        begin: (): Operation => process.begin(name, name === "revoke" ? revokeLimit : limit, effect(process))
+      }
     }
     const steps = await prepare(run, observed, begin)
     return { steps, check: observed.check }
