@@ -375,7 +375,10 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         Effect.suspend(() => {
           const slot = slots.get(request.key)
           if (slot !== undefined) forget(slot)
-          return shared === undefined ? Effect.void : Effect.flatMap(Acquisitions.entryOf(request), shared.remove)
+          if (shared === undefined) return Effect.void
+          return flights.isClosed()
+            ? new TokenCacheClosed({ clientName: slot?.clientName ?? "" })
+            : Effect.flatMap(Acquisitions.entryOf(request), shared.remove)
         }),
 
       removeAll: (clientName) =>

@@ -105,7 +105,10 @@ export class TokenStore extends Context.Tag("@effect-oauth/core/TokenStore")<Tok
     value: string,
     options: SetOptions
   ) => Effect.Effect<Option.Option<string>, TokenStoreError>
-  /** Removes the entry, with `ifVersion` only that very one, in one step. Whether it was there. */
+  /**
+   * Removes the entry, with `ifVersion` only that very one, in one step. Whether it was there. Without `ifVersion` the event
+   * comes also where nothing was there, since another process may have a copy.
+   */
   readonly remove: (
     key: string,
     options?: { readonly ifVersion?: string | undefined }

@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Layer, Queue, Stream, TestClock } from "effect"
 import { inspect } from "node:util"
 import { Browser } from "./support/browser.ts"
+import * as FaultyStore from "./support/faultyStore.ts"
 import { capture } from "./support/logging.ts"
 import * as Server from "./support/tokenServer.ts"
 import * as Web from "./support/web.ts"
@@ -543,6 +544,21 @@ describe("sessions on the server", () => {
         isBroken = false
         assert.strictEqual(yield* web.whoIs(browser), "alice")
       }
+    }))
+
+  it.scoped("keep the cookie where the store cannot end them: the user can try again", () =>
+    Effect.gen(function*() {
+      const line = FaultyStore.make(yield* TokenStore.makeMemory)
+      const web = yield* Web.start({ provide: Web.stored(line.store) })
+      const browser = new Browser()
+      yield* web.signIn(browser)
+      line.fault = ({ operation }) => operation === "remove" ? "fail" : undefined
+      const error = yield* Effect.flip(web.visit(browser, ({ session }) => session.end("SignedOut")))
+      assert.strictEqual(error._tag, "SessionStoreError")
+      assert.strictEqual(yield* web.whoIs(browser), "alice")
+      line.fault = () => undefined
+      yield* web.visit(browser, ({ session }) => session.end("SignedOut"))
+      assert.strictEqual(yield* web.whoIs(browser), undefined)
     }))
 
   it.scoped("keep the cookie of a browser whose store does not answer", () =>

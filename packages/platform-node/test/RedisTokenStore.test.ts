@@ -456,7 +456,7 @@ describe.skipIf(!RedisServer.available)("RedisTokenStore", () => {
           )
           const fast = yield* Effect.fork(Stream.runCollect(Stream.takeUntil(store.events, ended)))
           yield* Effect.sleep("50 millis")
-          yield* store.remove("nothing")
+          yield* store.remove("nothing", { ifVersion: "none" })
           yield* store.set("first", "1", minute)
           yield* begun.await
           const pipeline = admin.pipeline()

@@ -66,11 +66,10 @@ export class ScriptedStore {
       remove: (key, options) =>
         step("remove", key, (now) => {
           const entry = this.#at(key, now)
-          if (entry === undefined) return false
-          if (options?.ifVersion !== undefined && options.ifVersion !== entry.version) return false
+          if (options?.ifVersion !== undefined && options.ifVersion !== entry?.version) return false
           this.entries.delete(key)
           this.#publish({ _tag: "Removed", key })
-          return true
+          return entry !== undefined
         }),
       removeByTag: (tag) =>
         step("removeByTag", tag, () => {

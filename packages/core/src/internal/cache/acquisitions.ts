@@ -97,8 +97,10 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
     }
     const isNewest = slot.held === undefined || slot.held.number < flight.number
     // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
-    if (superseded) Slot.doubt(slot)
-    else if (slot.epoch === flight.epoch && isNewest) {
+    if (superseded) {
+      // Nor is the one that it was to replace: it was removed too, or is older than what another process acquires.
+      if (isNewest) slot.held = undefined
+    } else if (slot.epoch === flight.epoch && isNewest) {
       slot.held = Slot.successor(slot.held, Slot.hold(token, request, flight.clock, flight.number, flight.jitter))
       slot.version = version
       slot.outdated = false

@@ -54,9 +54,13 @@ export const make = (log: Log, longestStay: Duration.Duration): Effect.Effect<Re
               isDone ? Effect.void : retried(target, removal, attempt)
             ))
           // In the scope of the cache: a caller that is interrupted does not stop it.
-          return Effect.zipRight(
+          return Effect.flatMap(
             Effect.forkIn(Effect.ensuring(Effect.interruptible(work), done), scope),
-            Deferred.await(attempted)
+            (fiber) => {
+              // Not by its work: in a scope that has closed it never begins.
+              fiber.addObserver(() => Deferred.unsafeDone(attempted, Effect.void))
+              return Deferred.await(attempted)
+            }
           )
         })
     }

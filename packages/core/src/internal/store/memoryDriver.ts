@@ -88,12 +88,10 @@ export const make: Effect.Effect<MemoryDriver> = Effect.map(
       remove: (key, options) =>
         step((now, tell) => {
           const entry = entryAt(key, now)
-          if (
-            entry === undefined || (options?.ifVersion !== undefined && options.ifVersion !== entry.version)
-          ) return false
+          if (options?.ifVersion !== undefined && options.ifVersion !== entry?.version) return false
           entries.delete(key)
           tell({ _tag: "Removed", key })
-          return true
+          return entry !== undefined
         }),
 
       removeByTag: (tag) =>

@@ -140,11 +140,12 @@ export const make = (settings: Settings): StoredSessions => {
     end(reason: SessionEnded["reason"]) {
       return Effect.suspend(() => {
         const { key } = this
-        this.cookies.remove(cookieName)
-        if (key === undefined) return Effect.void
-        return Effect.map(endings.ending(key, reason, store.remove(key)), () => {
+        const forget = Effect.sync(() => {
+          this.cookies.remove(cookieName)
           this.#kept = undefined
         })
+        // Where the store fails, the browser keeps its cookie for another try.
+        return key === undefined ? forget : Effect.zipRight(endings.ending(key, reason, store.remove(key)), forget)
       })
     }
 

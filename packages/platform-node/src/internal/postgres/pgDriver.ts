@@ -57,7 +57,7 @@ export const make = (run: Run, sql: Statements, channel: string): Omit<Driver, "
           channel,
           Payload.encode({ _tag: "Removed", key })
         ]),
-        returned
+        ([row]) => Number(row?.[0]) > 0
       ),
 
     removeByTag: (tag) =>

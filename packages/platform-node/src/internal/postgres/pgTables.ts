@@ -104,9 +104,13 @@ export const statements = ({ entries, fences, locks }: Tables) => ({
 where key = $1 and version = $9 and expires_at > clock_timestamp() and ${notFencedOff}
 returning pg_notify($7, $8)`,
 
-  remove: `delete from ${entries}
-where key = $1 and ($2::text is null or version = $2) and expires_at > clock_timestamp()
-returning pg_notify($3, $4)`,
+  remove: `with removed as (
+  delete from ${entries}
+  where key = $1 and ($2::text is null or version = $2) and expires_at > clock_timestamp()
+  returning 1
+)
+select (select count(*) from removed)::int,
+  (select pg_notify($3, $4) where $2::text is null or exists (select from removed))`,
 
   // In the order of their keys, or two that remove the same rows would wait for each other. The second condition on tags is
   // the one of the index.

@@ -55,13 +55,13 @@ export const remove = script(
   1,
   `
 local kind = redis.call('TYPE', KEYS[1]).ok
-if kind == 'none' then return false end
 local old = kind == 'hash' and redis.call('HMGET', KEYS[1], 'version', 'value', 'tags') or {}
 local version = old[2] and old[1]
 if version and ARGV[1] == 'same' and version ~= ARGV[2] then return false end
-redis.call('DEL', KEYS[1])
-if not version then return false end
+if kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+if not version and ARGV[1] == 'same' then return false end
 ${publish(3, 4)}
+if not version then return false end
 return { version, old[3] or '' }
 `
 )
