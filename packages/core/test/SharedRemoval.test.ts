@@ -24,6 +24,9 @@ const signer = Layer.succeed(Signer.Signer, {
   sha256: (text) => Effect.sync(() => createHash("sha256").update(text).digest("base64url"))
 })
 
+/** How a token is asked for. */
+type How = "get" | "force" | "renew"
+
 /** A process, until the scope ends. */
 const start = (server: Stub, store: Store) =>
   Effect.gen(function*() {
@@ -38,8 +41,13 @@ const start = (server: Stub, store: Store) =>
       )
     )
     const manager = yield* Effect.provide(ClientCredentialsTokenManager.ClientCredentialsTokenManager, context)
-    const get = (forceRenewal = false) =>
-      Effect.map(manager.get("worker", { forceRenewal }), ({ value }) => Redacted.value(value))
+    const get = (how: How = "get") =>
+      Effect.map(
+        how === "renew"
+          ? Effect.flatMap(manager.get("worker"), (token) => manager.renew("worker", token))
+          : manager.get("worker", { forceRenewal: how === "force" }),
+        ({ value }) => Redacted.value(value)
+      )
     return { manager, get }
   })
 
@@ -84,25 +92,26 @@ const removals: Readonly<Record<string, (process: Process) => Effect.Effect<void
 }
 
 const states = {
-  "nothing is kept": { hasToken: false, forceRenewal: false },
-  "nothing is kept, by force": { hasToken: false, forceRenewal: true },
-  "a token is renewed by force": { hasToken: true, forceRenewal: true }
-}
+  "nothing is kept": { hasToken: false, how: "get" },
+  "nothing is kept, by force": { hasToken: false, how: "force" },
+  "a token is renewed by force": { hasToken: true, how: "force" },
+  "a token was rejected": { hasToken: true, how: "renew" }
+} as const
 
 interface Case {
   readonly removal: (process: Process) => Effect.Effect<void>
   readonly by: "the same process" | "another process"
   readonly hasToken: boolean
-  readonly forceRenewal: boolean
+  readonly how: How
 }
 
 /** An acquisition, with a removal before its command of this number or after it; how many commands it took. */
-const run = ({ by, forceRenewal, hasToken, removal }: Case, step: number) =>
+const run = ({ by, hasToken, how, removal }: Case, step: number) =>
   Effect.scoped(Effect.gen(function*() {
     const memory = yield* TokenStore.makeMemory
     const server = slowServer()
-    const getting = (process: Process, forceRenewal = false) =>
-      Effect.flatMap(Effect.fork(process.get(forceRenewal)), (fiber) => Effect.zipRight(pass(8), Fiber.join(fiber)))
+    const getting = (process: Process, how: How = "get") =>
+      Effect.flatMap(Effect.fork(process.get(how)), (fiber) => Effect.zipRight(pass(8), Fiber.join(fiber)))
     const other = yield* start(server, memory)
     if (hasToken) yield* getting(other)
     let asked: number | undefined
@@ -119,7 +128,7 @@ const run = ({ by, forceRenewal, hasToken, removal }: Case, step: number) =>
         return command === step ? remove : Effect.void
       })
     )
-    yield* getting(one, forceRenewal)
+    yield* getting(one, how)
     if (asked === undefined) yield* Effect.zipRight(remove, pass(1))
     for (const process of [yield* start(server, memory), one, other]) {
       const number = Number((yield* getting(process)).slice("token-".length))
@@ -213,9 +222,9 @@ describe("what is announced", () => {
         )
         const one = yield* start(server, memory)
         const two = yield* start(server, memory)
-        const first = yield* Effect.fork(one.get(true))
+        const first = yield* Effect.fork(one.get("force"))
         yield* pass(1)
-        const second = yield* Effect.fork(two.get(true))
+        const second = yield* Effect.fork(two.get("force"))
         yield* pass(8)
         assert.deepStrictEqual([yield* Fiber.join(first), yield* Fiber.join(second)], ["token-1", "token-2"])
         assert.strictEqual(yield* kept(yield* start(server, memory)), "token-2")

@@ -2,7 +2,7 @@
  * How a token is acquired where processes share a store: look there, ask the server only under the lock of the key, and put
  * there what came.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -123,18 +123,27 @@ export const acquire = (options: Options): Acquisition =>
       return here === undefined ? fromServer(request, { retries }) : Effect.succeed(here)
     })
 
+    /** How long the entry is there if it is not removed, in milliseconds. */
+    const left = (found: Found, clock: Clock.Clock): number => {
+      const now = clock.unsafeCurrentTimeMillis()
+      const { token } = found
+      if (token === undefined) return shared.lasts(found) - now
+      const expiredAt = Slot.hold(token, request, clock, 0, 0)?.expiredAt ?? 0
+      const stay = token.obtainedAt.epochMillis + Duration.toMillis(SharedTier.longestStay) - now
+      return Math.min(expiredAt - SteadyClock.unsafeCurrentTimeMillis(clock), stay)
+    }
+
     /**
      * Asks the server, after the entry was made to exist: a removal takes it away, and the answer is not written any more.
      * Without a lock a version of its own announces the acquisition, so that the later one of two is the one that is kept.
      */
-    const askServer = (found: Found, lock: Lock | undefined, left = attempts): Acquisition =>
+    const askServer = (found: Found, lock: Lock | undefined, tries = attempts): Acquisition =>
       Effect.gen(function*() {
         if (!found.isKnown) return yield* withoutStore
-        const now = yield* Clock.currentTimeMillis
         const needed = Duration.toMillis(request.acquireTimeout) + grace
         const ask = request.acquire({ retries })
         const fence = lock?.fence
-        if (found.version !== null && lock !== undefined && shared.lasts(found) - now >= needed) {
+        if (found.version !== null && lock !== undefined && left(found, yield* Effect.clock) >= needed) {
           const { version } = found
           return yield* Effect.flatMap(ask, (token) => keep(token, version, fence))
         }
@@ -143,9 +152,9 @@ export const acquire = (options: Options): Acquisition =>
         if (announced._tag === "Written") {
           return yield* Effect.flatMap(ask, (token) => keep(token, announced.version, fence))
         }
-        if (announced._tag === "Failed" || left === 1) return yield* fromServer(request, { retries })
+        if (announced._tag === "Failed" || tries === 1) return yield* fromServer(request, { retries })
         const again = yield* look
-        return again.usable ?? (yield* askServer(again.found, lock, left - 1))
+        return again.usable ?? (yield* askServer(again.found, lock, tries - 1))
       })
 
     /** Somebody may have been here between the look and the lock. */

@@ -56,7 +56,7 @@ export interface SharedTier {
    * comes of the acquisition is not written any more. What is there stays in it.
    */
   readonly announce: (key: string, found: Found, write: Write) => Effect.Effect<Written>
-  /** Until when an entry is there if nobody removes it, in milliseconds since 1970. */
+  /** Until when an entry without a token is there if it is not removed, in milliseconds since 1970. */
   readonly lasts: (found: Found) => number
   readonly remove: (key: string) => Effect.Effect<void>
   readonly removeAll: (clientName: string | undefined) => Effect.Effect<void>
