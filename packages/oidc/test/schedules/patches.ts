@@ -130,8 +130,8 @@ export const bugs: ReadonlyArray<Bug> = [
     invariant: twice,
     patches: [{
       file: `${oidc}/internal/refresh/refresh.ts`,
-      find: "refusals.add(subject, { verdict, error }, yield* Clock.currentTimeMillis)",
-      replace: "yield* Clock.currentTimeMillis"
+      find: "refusals.add(subject, { verdict, error }, later)",
+      replace: ""
     }, {
       file: `${oidc}/internal/refresh/refresh.ts`,
       find: `yield* presentation.settle(verdict === "Dead" ? "used" : "unused")`,
