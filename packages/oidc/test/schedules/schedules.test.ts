@@ -2,10 +2,8 @@
 import { assert, describe, it } from "vitest"
 import { add, interleavings, newCounters, runOnce, type Schedule, singleFaults, written } from "./explorer.ts"
 import type { Scenario } from "./scenario.ts"
-import { open, scenarios as all } from "./scenarios/index.ts"
+import { scenarios } from "./scenarios/index.ts"
 import type { Kind } from "./world.ts"
-
-const scenarios = all.filter(({ name }) => !open.has(name))
 
 /** What differs most. */
 const some: ReadonlyArray<Kind> = ["lost", "silent", "outage", "interrupt", "kill", "hold", "forward", "back", "pause"]
