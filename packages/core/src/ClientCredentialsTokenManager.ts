@@ -14,17 +14,24 @@ import * as Predicate from "effect/Predicate"
 import type { AccessToken } from "./AccessToken.ts"
 import { Backchannel } from "./Backchannel.ts"
 import { ClientCertificate } from "./ClientCertificate.ts"
+import * as DPoPKeyStores from "./DPoPKeyStore.ts"
 import { DPoPKeyStore } from "./DPoPKeyStore.ts"
 import { DPoPProofs } from "./DPoPProofs.ts"
 import { clockOf } from "./internal/clock.ts"
 import { TokenRequestCustomizer } from "./internal/customizer.ts"
 import { possessionOf } from "./internal/dpop/possession.ts"
+import { foreign, foreignClients } from "./internal/foreign.ts"
 import { isKnown } from "./internal/known.ts"
-import { found } from "./internal/problem.ts"
+import { found, nameOf } from "./internal/problem.ts"
 import { shown } from "./internal/url.ts"
 import { certificateOf } from "./internal/wire/certificate.ts"
 import { notApplicable, refused } from "./internal/wire/notApplicable.ts"
-import { type AccessTokenError, type TokenClientNotFound, TokenRequestInvalid } from "./OAuthError.ts"
+import {
+  type AccessTokenError,
+  CredentialUnavailable,
+  type TokenClientNotFound,
+  TokenRequestInvalid
+} from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OptionalServices from "./OptionalServices.ts"
 import { Signer } from "./Signer.ts"
@@ -98,9 +105,9 @@ export const make: Effect.Effect<
   never,
   TokenClients | TokenCache | TokenEndpoint | DPoPProofs | DPoPKeyStore | Signer
 > = Effect.gen(function*() {
-  const clients = yield* TokenClients
+  const clients = foreignClients(yield* TokenClients)
   const proofs = yield* DPoPProofs
-  const keys = yield* DPoPKeyStore
+  const keys = DPoPKeyStores.guarded(yield* DPoPKeyStore)
   const signer = yield* Signer
   const commonCertificate = yield* OptionalServices.get(ClientCertificate, Backchannel)
   const customizer = Option.getOrUndefined(yield* OptionalServices.get(TokenRequestCustomizer))
@@ -230,11 +237,14 @@ export const make: Effect.Effect<
     parameters: TokenRequestParameters | undefined,
     use: (request: TokenCacheRequest, client: TokenClient) => Effect.Effect<A, AccessTokenError>
   ): Effect.Effect<A, AccessTokenError> =>
-    Effect.flatMap(Effect.suspend(() => clients.get(name)), (client) => {
-      const address = find(client, addressesOf(client), parameters)
-      return Either.isRight(address)
-        ? use(requestOf(address.right, client, parameters), client)
-        : Effect.fail(address.left)
+    Effect.flatMap(clients.get(name), (client) => {
+      const address = foreign(
+        () => find(client, addressesOf(client), parameters),
+        // Nothing else that is called for it can throw.
+        (defect) =>
+          new CredentialUnavailable({ clientName: client.name, credential: "certificate", problem: nameOf(defect) })
+      )
+      return Effect.flatMap(address, (address) => use(requestOf(address, client, parameters), client))
     })
 
   /** The key of a token that was kept elsewhere and came back without it. */
@@ -301,6 +311,19 @@ export const make: Effect.Effect<
     return made
   }
 
+  /** A service of others that throws is asked again where that is an error. */
+  const hitOr = (
+    name: string | undefined,
+    parameters: TokenRequestParameters | undefined,
+    clock: Clock.Clock
+  ): Exit.Exit<AccessToken> | undefined => {
+    try {
+      return hit(name, parameters, clock)
+    } catch {
+      return undefined
+    }
+  }
+
   /** The whole of a hit: a known client, a remembered address, a fresh token, and nothing run for it. */
   const hit = (
     name: string | undefined,
@@ -318,7 +341,7 @@ export const make: Effect.Effect<
 
   return {
     get: (name, parameters) =>
-      Effect.withFiberRuntime((fiber) => hit(name, parameters, clockOf(fiber)) ?? acquired(name, parameters)),
+      Effect.withFiberRuntime((fiber) => hitOr(name, parameters, clockOf(fiber)) ?? acquired(name, parameters)),
     renew: (name, rejected, parameters) =>
       withRequest(
         name,

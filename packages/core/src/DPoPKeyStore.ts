@@ -14,6 +14,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import { foreign } from "./internal/foreign.ts"
+import { nameOf } from "./internal/problem.ts"
 import { CredentialUnavailable, type SigningKeyInvalid } from "./OAuthError.ts"
 import * as SigningKey from "./SigningKey.ts"
 import * as SteadyClock from "./SteadyClock.ts"
@@ -32,6 +34,17 @@ export class DPoPKeyStore extends Context.Tag("@effect-oauth/core/DPoPKeyStore")
   /** Optional: a token was bound to this key and may need it until it expires, for ever without `until`. */
   readonly retain?: (thumbprint: string, until: DateTime.Utc | undefined) => Effect.Effect<void>
 }>() {}
+
+/** @internal A store that fails with a type, whoever wrote it. */
+export const guarded = (store: DPoPKeyStore["Type"]): DPoPKeyStore["Type"] => {
+  const unavailable = (clientName: string) => (defect: unknown) =>
+    new CredentialUnavailable({ clientName, credential: "key", problem: nameOf(defect) })
+  return {
+    get: (clientName) => foreign(() => store.get(clientName), unavailable(clientName)),
+    byThumbprint: (thumbprint) => foreign(() => store.byThumbprint(thumbprint), unavailable("")),
+    retain: (thumbprint, until) => foreign(() => store.retain?.(thumbprint, until) ?? Effect.void, () => Effect.void)
+  }
+}
 
 /** @internal */
 export const single = (key: SigningKey.SigningKey): DPoPKeyStore["Type"] => ({

@@ -15,7 +15,7 @@ import { clockOf } from "./internal/clock.ts"
 import * as StoreGuard from "./internal/store/storeGuard.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
 import * as SteadyClock from "./SteadyClock.ts"
-import { TokenStore } from "./TokenStore.ts"
+import { suspended, TokenStore } from "./TokenStore.ts"
 
 /**
  * Who wants the nonce. The nonces of an authorization server and of an API are apart, even on one origin.
@@ -117,7 +117,7 @@ export const makeShared = (
   options: Options = {}
 ): Effect.Effect<DPoPNonceStore["Type"], never, TokenStore | Scope.Scope> =>
   Effect.gen(function*() {
-    const store = yield* TokenStore
+    const store = suspended(yield* TokenStore)
     const memory = make(options)
     const timeToLive = Duration.decode(options.timeToLive ?? "1 hour")
     const { quick } = StoreGuard.make(yield* OAuthLogging.make, timeout, {

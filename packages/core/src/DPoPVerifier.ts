@@ -31,7 +31,7 @@ import * as OAuthLogging from "./OAuthLogging.ts"
 import * as OptionalServices from "./OptionalServices.ts"
 import { Signer } from "./Signer.ts"
 import type { Algorithm } from "./SigningKey.ts"
-import { TokenStore } from "./TokenStore.ts"
+import { suspended, TokenStore } from "./TokenStore.ts"
 import * as WwwAuthenticate from "./WwwAuthenticate.ts"
 
 /**
@@ -399,7 +399,7 @@ export const make = (options: Options): Effect.Effect<DPoPVerifier["Type"], DPoP
     const own = ProofMemory.make(settings.replayCapacity)
     const store = yield* OptionalServices.get(TokenStore)
     const log = yield* OAuthLogging.make
-    const memory = Option.isNone(store) ? own : ProofMemory.shared(own, store.value, log, signer)
+    const memory = Option.isNone(store) ? own : ProofMemory.shared(own, suspended(store.value), log, signer)
     return makeWith(settings, signer, memory, nonces)
   })
 

@@ -20,6 +20,7 @@ import * as JwtVerifier from "./JwtVerifier.ts"
 import { OAuthLogging } from "./OAuthLogging.ts"
 import * as OptionalServices from "./OptionalServices.ts"
 import * as Signer from "./Signer.ts"
+import { WaitUntil } from "./SingleFlight.ts"
 import * as TokenCache from "./TokenCache.ts"
 import { TokenCacheKey } from "./TokenCacheKey.ts"
 import { TokenClients } from "./TokenClients.ts"
@@ -80,6 +81,7 @@ export const bundleOptions: OptionalServices.BundleOptions = {
     [TokenEncryption.TokenEncryption],
     [TokenRequestCustomizer],
     [OAuthLogging],
+    [WaitUntil],
     // What the `HttpClient` over fetch sends with, which it looks for when it sends.
     [FetchHttpClient.Fetch],
     [FetchHttpClient.RequestInit]

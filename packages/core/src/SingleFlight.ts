@@ -22,6 +22,7 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import * as OptionalServices from "./OptionalServices.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 
 /**
@@ -113,7 +114,7 @@ export const make = (
   Effect.gen(function*() {
     const runtime = yield* Effect.runtime<never>()
     const clock = yield* Effect.clock
-    const waitUntil = Option.getOrUndefined(yield* Effect.serviceOption(WaitUntil))
+    const waitUntil = Option.getOrUndefined(yield* OptionalServices.get(WaitUntil))
     const fork = Runtime.runFork(Runtime.updateContext(runtime, Context.omit(Tracer.ParentSpan)))
     const fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
     let closed = false

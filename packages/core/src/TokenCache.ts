@@ -28,7 +28,7 @@ import * as OptionalServices from "./OptionalServices.ts"
 import * as SingleFlight from "./SingleFlight.ts"
 import * as SteadyClock from "./SteadyClock.ts"
 import { TokenEncryption } from "./TokenEncryption.ts"
-import { TokenStore, type TokenStoreEvent } from "./TokenStore.ts"
+import { suspended, TokenStore, type TokenStoreEvent } from "./TokenStore.ts"
 
 /**
  * Where a token is kept. `found` belongs to the cache: it may note there what it found under the key, to find it again
@@ -132,7 +132,7 @@ const sharedTier = (
     const store = yield* OptionalServices.get(TokenStore)
     const encryption = yield* OptionalServices.get(TokenEncryption)
     if (Option.isNone(store)) return undefined
-    return yield* SharedTier.make(store.value, Option.getOrUndefined(encryption), log, {
+    return yield* SharedTier.make(suspended(store.value), Option.getOrUndefined(encryption), log, {
       timeout: Duration.decode(options.storeTimeout ?? "500 millis"),
       lease: Duration.decode(options.lockLease ?? "15 seconds")
     })

@@ -9,7 +9,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { parseField } from "./internal/problem.ts"
+import { nameOf, parseField } from "./internal/problem.ts"
 import { TokenRequestInvalid } from "./OAuthError.ts"
 import * as OAuthValues from "./OAuthValues.ts"
 import * as OptionalServices from "./OptionalServices.ts"
@@ -123,11 +123,21 @@ export const layer = (
       )
   })
 
+/** What a key of the user's own throws is an error of the request. */
+const guarded = (make: TokenCacheKey["Type"]["make"]): TokenCacheKey["Type"]["make"] => (client, ...rest) => {
+  try {
+    return make(client, ...rest)
+  } catch (defect) {
+    const problem = `the TokenCacheKey broke off with a defect: ${nameOf(defect)}`
+    return Either.left(new TokenRequestInvalid({ clientName: client.name, field: "cache key", problem }))
+  }
+}
+
 /** @internal */
 export const current: Effect.Effect<TokenCacheKey["Type"] & { readonly isCustom: boolean }> = Effect.map(
   OptionalServices.get(TokenCacheKey),
   Option.match({
-    onSome: ({ make }) => ({ make, isCustom: true }),
+    onSome: ({ make }) => ({ make: guarded(make), isCustom: true }),
     onNone: () => ({
       isCustom: false,
       make: (client, parameters, certificate) => Either.right(structural(client, parameters, certificate))

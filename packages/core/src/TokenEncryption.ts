@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { base64url } from "jose"
+import { foreign } from "./internal/foreign.ts"
 import { found } from "./internal/problem.ts"
 import { EncryptionKeysInvalid } from "./OAuthError.ts"
 import * as OptionalServices from "./OptionalServices.ts"
@@ -144,7 +145,8 @@ export const layerSigner: Layer.Layer<never, never, Signer> = Layer.fresh(Layer.
   Effect.flatMap(Signer, (signer) =>
     Effect.flatMap(
       OptionalServices.get(TokenEncryption),
-      (encryption) => Option.getOrUndefined(encryption)?.useSigner?.(signer) ?? Effect.void
+      (encryption) =>
+        foreign(() => Option.getOrUndefined(encryption)?.useSigner?.(signer) ?? Effect.void, () => Effect.void)
     ))
 ))
 

@@ -15,6 +15,7 @@ import { AuthorizationServer } from "./AuthorizationServer.ts"
 import { Backchannel, backchannel } from "./Backchannel.ts"
 import { ClientAssertions } from "./ClientAssertions.ts"
 import { ClientCertificate } from "./ClientCertificate.ts"
+import * as DPoPKeyStores from "./DPoPKeyStore.ts"
 import { DPoPKeyStore } from "./DPoPKeyStore.ts"
 import { DPoPNonceStore } from "./DPoPNonceStore.ts"
 import { DPoPProofs } from "./DPoPProofs.ts"
@@ -239,7 +240,7 @@ export const formOf = (
  */
 export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = Effect.gen(function*() {
   const proofs = yield* DPoPProofs
-  const keys = yield* DPoPKeyStore
+  const keys = DPoPKeyStores.guarded(yield* DPoPKeyStore)
   const certificate = yield* OptionalServices.get(ClientCertificate, Backchannel)
   const clocks = ServerClocks.make()
   const nonces = yield* DPoPNonceStore

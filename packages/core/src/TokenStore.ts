@@ -175,7 +175,7 @@ export const make = (driver: Driver): Effect.Effect<TokenStore["Type"], never, S
   Effect.map(Lease.make(driver), (withLock) => over(driver, withLock))
 
 const over = (driver: Driver, withLock: TokenStore["Type"]["withLock"]): TokenStore["Type"] => ({
-  get: driver.get,
+  get: (key) => Effect.suspend(() => driver.get(key)),
   set: (key, value, options) =>
     Effect.suspend(() => {
       const timeToLive = Duration.decode(options.timeToLive)
@@ -183,10 +183,20 @@ const over = (driver: Driver, withLock: TokenStore["Type"]["withLock"]): TokenSt
         ? driver.set(key, value, { ...options, timeToLive })
         : Effect.dieMessage("an entry of a token store needs a finite timeToLive")
     }),
-  remove: driver.remove,
-  removeByTag: driver.removeByTag,
+  remove: (key, options) => Effect.suspend(() => driver.remove(key, options)),
+  removeByTag: (tag) => Effect.suspend(() => driver.removeByTag(tag)),
   withLock,
   events: driver.events
+})
+
+/** @internal A store that throws nothing, whoever wrote it: what it throws, its effects die of. */
+export const suspended = (store: TokenStore["Type"]): TokenStore["Type"] => ({
+  get: (key) => Effect.suspend(() => store.get(key)),
+  set: (key, value, options) => Effect.suspend(() => store.set(key, value, options)),
+  remove: (key, options) => Effect.suspend(() => store.remove(key, options)),
+  removeByTag: (tag) => Effect.suspend(() => store.removeByTag(tag)),
+  withLock: (key, options, use) => Effect.suspend(() => store.withLock(key, options, use)),
+  events: store.events
 })
 
 /**

@@ -46,8 +46,8 @@ export interface Result {
 const longestRun = 600_000
 const settling = 60_000
 
-/** A store that works takes a lock back in this time. */
-const unlocking = 3000
+/** A store that works takes a lock back in this time; a process may still wait for a server that does not answer. */
+const unlocking = 13_000
 
 const checkLocks = (store: ScriptedStore, violated: Run["violated"]): void => {
   for (const lock of store.heldLocks()) violated("nothing is left", `the lock ${lock.replace("\n", " ")} is held`)

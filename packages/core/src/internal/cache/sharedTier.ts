@@ -17,7 +17,7 @@ import { type TokenStoreError } from "../../OAuthError.ts"
 import type { Log } from "../../OAuthLogging.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
 import type { TokenEncryption } from "../../TokenEncryption.ts"
-import type { Lock, TokenStore, TokenStoreEvent } from "../../TokenStore.ts"
+import type { Lock, Stored, TokenStore, TokenStoreEvent } from "../../TokenStore.ts"
 import * as StoreGuard from "../store/storeGuard.ts"
 import * as Removals from "./removals.ts"
 
@@ -139,52 +139,54 @@ export const make = (
         return isBeingRemoved ? Effect.succeed(otherwise) : step
       })
 
-    const read = (key: string): Effect.Effect<Found> =>
-      Effect.flatMap(quick("read", "get", key, Effect.asSome(store.get(key)), Option.none()), (answer) => {
-        const stored = Option.flatten(answer)
-        if (Option.isNone(stored)) {
-          OAuthMetrics.count(OAuthMetrics.sharedMiss)
-          return Effect.succeed(Option.isSome(answer) ? nothing : unknown)
-        }
-        const { value, version } = stored.value
-        return Effect.map(opened(key, value), (token) => {
-          OAuthMetrics.count(token === undefined ? OAuthMetrics.sharedMiss : OAuthMetrics.sharedHit)
-          return { isKnown: true, version, token, value }
-        })
+    const found = (key: string) =>
+      Option.match({
+        onNone: () => Effect.succeed(nothing),
+        onSome: ({ value, version }: Stored) =>
+          Effect.map(opened(key, value), (token): Found => ({ isKnown: true, version, token, value }))
       })
 
-    const set = (key: string, value: string, { clientName, fence, over, timeToLive }: Write) => {
+    const read = (key: string): Effect.Effect<Found> =>
+      Effect.map(quick("read", "get", key, Effect.flatMap(store.get(key), found(key)), unknown), (answer) => {
+        OAuthMetrics.count(answer.token === undefined ? OAuthMetrics.sharedMiss : OAuthMetrics.sharedHit)
+        return answer
+      })
+
+    const set = (key: string, value: Effect.Effect<string>, { clientName, fence, over, timeToLive }: Write) => {
       const options = { timeToLive, fence, ifVersion: over, tags: [everything, tagOf(clientName)] }
       const written = Effect.map(
-        Effect.suspend(() => store.set(key, value, options)),
+        Effect.flatMap(value, (value) => store.set(key, value, options)),
         Option.match({ onNone: () => refused, onSome: (version): Written => ({ _tag: "Written", version }) })
       )
       return unlessRemoved(key, clientName, failed, quick("write", "set", key, written, failed))
     }
 
     const removeByTag = (tag: string): Effect.Effect<void> => {
-      const step = Effect.suspend(() => store.removeByTag(tag))
-      return removals.run(`tag ${tag}`, quick("write", "removeByTag", `tag:${tag}`, Effect.as(step, true), false))
+      const step = Effect.as(store.removeByTag(tag), true)
+      return removals.run(`tag ${tag}`, quick("write", "removeByTag", `tag:${tag}`, step, false))
     }
 
     return {
       read: (key, clientName) => unlessRemoved(key, clientName, unknown, read(key)),
 
-      write: (key, token, write) => Effect.flatMap(sealed(key, token), (value) => set(key, value, write)),
+      write: (key, token, write) => set(key, sealed(key, token), write),
 
       announce: (key, { token, value }, write) =>
         Effect.flatMap(Clock.currentTimeMillis, (now) =>
           set(
             key,
-            token === undefined || value === undefined ? `pending:${now + Duration.toMillis(write.timeToLive)}` : value,
+            Effect.succeed(
+              token === undefined || value === undefined
+                ? `pending:${now + Duration.toMillis(write.timeToLive)}`
+                : value
+            ),
             write
           )),
 
       lasts: ({ value }) => Number(value?.match(announcement)?.[1] ?? 0),
 
       remove: (key) => {
-        const step = Effect.suspend(() => store.remove(key))
-        return removals.run(`key ${key}`, quick("write", "remove", key, Effect.as(step, true), false))
+        return removals.run(`key ${key}`, quick("write", "remove", key, Effect.as(store.remove(key), true), false))
       },
 
       removeAll: (clientName) => removeByTag(clientName === undefined ? everything : tagOf(clientName)),

@@ -11,6 +11,7 @@ import type { ProofOptions } from "../../DPoPProofs.ts"
 import { CredentialUnavailable, type SigningError } from "../../OAuthError.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
 import { currentTimeMillis } from "../clock.ts"
+import { foreign } from "../foreign.ts"
 import { originOf } from "../middleware/destination.ts"
 import type { ServerClocks } from "./serverClocks.ts"
 
@@ -85,8 +86,10 @@ export const make = (options: {
   return {
     prove: (subject, { nonce }) =>
       nonce === undefined
-        ? Effect.flatMap(nonces.get({ role, origin: originOf(subject.url) }), (kept) =>
-          sign(subject, Option.getOrUndefined(kept)))
+        ? Effect.flatMap(
+          foreign(() => nonces.get({ role, origin: originOf(subject.url) }), () => Effect.succeedNone),
+          (kept) => sign(subject, Option.getOrUndefined(kept))
+        )
         : sign(subject, nonce),
     heed: (answer, healing) =>
       Effect.withFiberRuntime((fiber) => {
@@ -96,7 +99,10 @@ export const make = (options: {
         const again = isWorthAnother(answer, nonce, healing, currentTimeMillis(fiber))
         return nonce === undefined
           ? Effect.succeed(again)
-          : Effect.as(nonces.set({ role, origin: originOf(answer.url) }, nonce), again)
+          : Effect.as(
+            foreign(() => nonces.set({ role, origin: originOf(answer.url) }, nonce), () => Effect.void),
+            again
+          )
       })
   }
 }

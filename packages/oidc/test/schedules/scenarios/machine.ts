@@ -48,9 +48,11 @@ const observer = (run: Run) => {
     const sameBefore = got.find((one) => one.process === process && one.value === value)
     // Acquisitions are ordered by their beginning: one that began earlier, and was repeated, may have a later token.
     const isEarlier = (one: Got) => sameBefore !== undefined && one.startedAt <= sameBefore.startedAt
+    // No process can know that the server took two requests in another order than they were sent.
+    const wasAskedEarlier = (one: Got) => (server.askedAt.get(one.value) ?? 0) < (server.askedAt.get(value) ?? 0)
     const later = got.find((one) =>
       one.process === process && one.endedAt < startedAt && parse(one.value).owner === owner &&
-      parse(one.value).number > number && wasKept(one) && !isEarlier(one)
+      parse(one.value).number > number && wasKept(one) && !isEarlier(one) && !wasAskedEarlier(one)
     )
     if (later !== undefined) {
       violated("no newer token is replaced by an older one", `${process.name} got ${value} after ${later.value}`)
