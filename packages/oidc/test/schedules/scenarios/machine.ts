@@ -45,7 +45,7 @@ const observer = (run: Run) => {
     // What a caller got whose request was under way when the token was removed is not kept.
     const wasKept = (one: Got) =>
       !removals.some((removal) => removal.process === process && removal.endedAt >= one.startedAt)
-    const sameBefore = got.find((one) => one.process === process && one.value === value)
+    const sameBefore = got.find((one) => one.value === value)
     // Acquisitions are ordered by their beginning: one that began earlier, and was repeated, may have a later token.
     const isEarlier = (one: Got) => sameBefore !== undefined && one.startedAt <= sameBefore.startedAt
     // No process can know that the server took two requests in another order than they were sent.
