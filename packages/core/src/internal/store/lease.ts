@@ -22,6 +22,10 @@ const makeHolder = Effect.map(
   (parts) => parts.map((part) => part.toString(36)).join("-")
 )
 
+/** At least a millisecond: a rest that rounds to nothing would be waited for without end where time stands still. */
+const pauseOf = (pause: number, left: number): Duration.Duration =>
+  Duration.millis(Math.max(1, Math.ceil(Math.min(pause, left))))
+
 /** Asks for the lock until it is there or the time is over: soon at first, then four times a second. */
 const acquire = (
   locks: Locks,
@@ -37,7 +41,7 @@ const acquire = (
       const left = end - (yield* SteadyClock.currentTimeMillis)
       if (Option.isSome(fence) || left <= 0) return fence
       const jitter = yield* Random.nextRange(0.75, 1.25)
-      yield* Effect.sleep(Duration.millis(Math.min(pause * jitter, left)))
+      yield* Effect.sleep(pauseOf(pause * jitter, left))
     }
   })
 
@@ -87,7 +91,7 @@ const unlockInBackground = (locks: Locks, key: string, holder: string, lease: Du
       const left = end - (yield* SteadyClock.currentTimeMillis)
       if (left <= 0) return
       const jitter = yield* Random.nextRange(0.75, 1.25)
-      yield* Effect.interruptible(Effect.sleep(Duration.millis(Math.min(pause * jitter, left))))
+      yield* Effect.interruptible(Effect.sleep(pauseOf(pause * jitter, left)))
     }
   }).pipe(Effect.uninterruptible)
 

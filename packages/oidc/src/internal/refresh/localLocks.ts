@@ -54,7 +54,7 @@ export const make: Effect.Effect<LocalLocks> = Effect.sync(() => {
             locks.set(key, lock)
             return Effect.succeed(lock)
           }
-          const wait = Effect.timeoutOption(released(held), Duration.millis(held.until - now))
+          const wait = Effect.timeoutOption(released(held), Duration.millis(Math.ceil(held.until - now)))
           return Effect.zipRight(restore(wait), acquire)
         })
         return Effect.flatMap(
