@@ -53,7 +53,11 @@ export const make: Effect.Effect<TokenStore.TokenStore["Type"], never, Scope.Sco
         const before = entry(key)
         const isMeant = before !== undefined && (options?.ifVersion ?? before.version) === before.version
         return isMeant && entries.delete(key)
-      }).pipe(Effect.tap((removed) => removed ? PubSub.publish(events, { _tag: "Removed", key }) : Effect.void)),
+      }).pipe(Effect.tap((removed) =>
+        removed || options?.ifVersion === undefined
+          ? PubSub.publish(events, { _tag: "Removed", key })
+          : Effect.void
+      )),
 
     removeByTag: (tag) =>
       step(() => {
