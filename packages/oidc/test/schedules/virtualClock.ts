@@ -106,6 +106,8 @@ export class ProcessClock implements Clock.Clock {
   pausedUntil = 0
   /** How long it has been paused for, in all. */
   pausedFor = 0
+  /** By how much it is ahead of the world because nothing of it waits any more. */
+  #slept = 0
   readonly #sleepers = new Set<() => void>()
   readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
   readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())
@@ -124,11 +126,11 @@ export class ProcessClock implements Clock.Clock {
   }
 
   unsafeCurrentTimeMillis(): number {
-    return epoch + this.timeline.now + this.offset
+    return epoch + this.timeline.now + this.#slept + this.offset
   }
 
   unsafeCurrentTimeNanos(): bigint {
-    return BigInt(Math.round(this.timeline.now * 1_000_000))
+    return BigInt(Math.round((this.timeline.now + this.#slept) * 1_000_000))
   }
 
   get sleeping(): number {
@@ -143,7 +145,11 @@ export class ProcessClock implements Clock.Clock {
   sleep(duration: Duration.Duration): Effect.Effect<void> {
     const millis = Duration.toMillis(duration)
     return Effect.async<void>((resume) => {
-      if (this.scheduler.isBuried) return resume(Effect.void)
+      if (this.scheduler.isBuried) {
+        // What repeats something until a time has come has to get there.
+        if (Number.isFinite(millis)) this.#slept += millis
+        return resume(Effect.void)
+      }
       const wake = () => {
         this.#sleepers.delete(wake)
         resume(Effect.void)

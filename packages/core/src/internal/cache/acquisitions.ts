@@ -82,7 +82,7 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
 
   const succeeded = (
     { background, request, slot }: Departure,
-    { fromServer, superseded = false, token, unsure = false, version }: SharedAcquisition.Acquired,
+    { fromServer, superseded, token, unsure = false, version }: SharedAcquisition.Acquired,
     flight: {
       readonly clock: Clock.Clock
       readonly number: number
@@ -97,13 +97,17 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
     }
     const isNewest = slot.held === undefined || slot.held.number < flight.number
     // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
-    if (superseded) {
+    if (superseded !== undefined) {
       // Nor is the one that it was to replace: it was removed too, or is older than what another process acquires.
-      if (isNewest) slot.held = undefined
+      if (isNewest) {
+        slot.held = undefined
+        slot.older = superseded.older
+      }
     } else if (slot.epoch === flight.epoch && isNewest) {
       slot.held = Slot.successor(slot.held, Slot.hold(token, request, flight.clock, flight.number, flight.jitter))
       slot.version = version
       slot.outdated = false
+      slot.older = undefined
     }
     slot.backoff = undefined
     if (fromServer) OAuthMetrics.count(OAuthMetrics.retrieved)

@@ -35,8 +35,11 @@ export interface Acquired {
   readonly fromServer: boolean
   /** The store could not be asked: it may have a newer one. */
   readonly unsure?: boolean
-  /** It was removed, or another acquisition was announced, while the server was asked: it serves its waiters and is not kept. */
-  readonly superseded?: boolean
+  /**
+   * It was removed, or another acquisition was announced, while the server was asked: it serves its waiters and is not kept.
+   * `older`: what the store has still, if that is what this one was to replace.
+   */
+  readonly superseded?: { readonly older: AccessToken | undefined }
 }
 
 /** @internal */
@@ -103,7 +106,7 @@ export const acquire = (options: Options): Acquisition =>
     const { clientName } = request
 
     /** What came from the server, in the store too, unless it was removed meanwhile. */
-    const keep = (token: AccessToken, over: string, fence: number | undefined): Acquisition =>
+    const keep = (token: AccessToken, before: Found, over: string, fence: number | undefined): Acquisition =>
       Effect.gen(function*() {
         const fromServer = { token, version: undefined, fromServer: true }
         const clock = yield* Effect.clock
@@ -114,7 +117,10 @@ export const acquire = (options: Options): Acquisition =>
         const written = yield* shared.write(entry, token, { timeToLive, clientName, over, fence })
         if (written._tag === "Written") return { ...fromServer, version: written.version }
         if (written._tag === "Failed") return fromServer
-        return (yield* look).usable ?? { ...fromServer, superseded: true }
+        const { found, usable } = yield* look
+        if (usable !== undefined) return usable
+        const isOlder = found.token !== undefined && before.token !== undefined && isSame(found.token, before.token)
+        return { ...fromServer, superseded: { older: isOlder ? found.token : undefined } }
       })
 
     /** The store has had its time, and is not waited for a second time. */
@@ -145,12 +151,12 @@ export const acquire = (options: Options): Acquisition =>
         const fence = lock?.fence
         if (found.version !== null && lock !== undefined && left(found, yield* Effect.clock) >= needed) {
           const { version } = found
-          return yield* Effect.flatMap(ask, (token) => keep(token, version, fence))
+          return yield* Effect.flatMap(ask, (token) => keep(token, found, version, fence))
         }
         const timeToLive = Duration.millis(found.token === undefined ? Math.max(announcementStay, 2 * needed) : needed)
         const announced = yield* shared.announce(entry, found, { timeToLive, clientName, over: found.version, fence })
         if (announced._tag === "Written") {
-          return yield* Effect.flatMap(ask, (token) => keep(token, announced.version, fence))
+          return yield* Effect.flatMap(ask, (token) => keep(token, found, announced.version, fence))
         }
         if (announced._tag === "Failed" || tries === 1) return yield* fromServer(request, { retries })
         const again = yield* look

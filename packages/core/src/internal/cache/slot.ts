@@ -47,6 +47,8 @@ export class Slot implements BoundedMap.Entry {
   /** The name of its entry in the shared store, and the version of it that is held. */
   entry: string | undefined = undefined
   version: string | undefined = undefined
+  /** What the shared store has if the acquisition that superseded ours came to nothing: older than what callers had here. */
+  older: AccessToken | undefined = undefined
   /** Whether the shared store may have a newer token. */
   outdated = false
   /** Raised by `remove`: an answer to an earlier request is not kept. */
