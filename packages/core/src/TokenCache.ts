@@ -229,10 +229,7 @@ export const make = (options: Options = {}): Effect.Effect<TokenCache["Type"], n
         return held.hit
       }
       OAuthMetrics.count(OAuthMetrics.cacheMiss)
-      if (held === undefined || now >= held.endsAt) {
-        const want: Want = slot.older === undefined ? anyToken : { _tag: "another", than: slot.older }
-        return obtain(slot, request, "normal", want, now, caller)
-      }
+      if (held === undefined || now >= held.endsAt) return obtain(slot, request, "normal", anyToken, now, caller)
       // Near its end a new token is better, but if none can be had this one still works.
       if (slot.backoff !== undefined) {
         renewAhead(slot, request, now, caller)

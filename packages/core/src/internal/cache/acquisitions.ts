@@ -7,7 +7,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Tracer from "effect/Tracer"
-import type { AccessToken } from "../../AccessToken.ts"
+import { type AccessToken, isSame } from "../../AccessToken.ts"
 import { type AccessTokenError, TokenCacheClosed, TokenTransportError } from "../../OAuthError.ts"
 import type { Log } from "../../OAuthLogging.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
@@ -67,7 +67,7 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
     if (shared === undefined) return SharedAcquisition.fromServer(request, { retries: !probe })
     return Effect.flatMap(entryOf(request), (entry) => {
       named(slot, entry)
-      const { held, version } = slot
+      const { held, older, version } = slot
       return SharedAcquisition.acquire({
         shared,
         entry,
@@ -75,14 +75,15 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
         want,
         lockWait,
         retries: !probe,
+        older,
         meanwhile: background && held !== undefined ? { token: held.token, version, fromServer: false } : undefined
       })
     })
   }
 
   const succeeded = (
-    { background, request, slot }: Departure,
-    { fromServer, superseded, token, unsure = false, version }: SharedAcquisition.Acquired,
+    { background, kind, request, slot }: Departure,
+    { fromServer, older, superseded = false, token, unsure = false, version }: SharedAcquisition.Acquired,
     flight: {
       readonly clock: Clock.Clock
       readonly number: number
@@ -97,18 +98,20 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
     }
     const isNewest = slot.held === undefined || slot.held.number < flight.number
     // `remove` came in between, or a later request was answered first: this answer serves its waiters and is not kept.
-    if (superseded !== undefined) {
+    if (fromServer && isNewest) {
+      const before = older ?? Slot.stored(slot)
+      slot.older = before === undefined || isSame(before, token) ? undefined : before
+    }
+    if (superseded) {
       // Nor is the one that it was to replace: it was removed too, or is older than what another process acquires.
-      if (isNewest) {
-        slot.held = undefined
-        slot.older = superseded.older
-      }
+      if (isNewest) slot.held = undefined
     } else if (slot.epoch === flight.epoch && isNewest) {
       slot.held = Slot.successor(slot.held, Slot.hold(token, request, flight.clock, flight.number, flight.jitter))
       slot.version = version
       slot.outdated = false
-      slot.older = undefined
     }
+    // Nobody joins one that began before it.
+    if (kind === "forced") slot.flights.normal = undefined
     slot.backoff = undefined
     if (fromServer) OAuthMetrics.count(OAuthMetrics.retrieved)
     if (background) OAuthMetrics.count(OAuthMetrics.refreshedAhead)

@@ -35,11 +35,10 @@ export interface Acquired {
   readonly fromServer: boolean
   /** The store could not be asked: it may have a newer one. */
   readonly unsure?: boolean
-  /**
-   * It was removed, or another acquisition was announced, while the server was asked: it serves its waiters and is not kept.
-   * `older`: what the store has still, if that is what this one was to replace.
-   */
-  readonly superseded?: { readonly older: AccessToken | undefined }
+  /** It was removed, or another acquisition was announced, while the server was asked: it serves its waiters and is not kept. */
+  readonly superseded?: boolean
+  /** What the store had before the server was asked. */
+  readonly older?: AccessToken | undefined
 }
 
 /** @internal */
@@ -54,6 +53,8 @@ export interface Options {
   readonly retries: boolean
   /** What does while another process asks: with it, nobody waits and nobody asks twice. */
   readonly meanwhile: Acquired | undefined
+  /** Older than what callers had here: the store has it still where a write failed, was lost, or another one never came. */
+  readonly older: AccessToken | undefined
 }
 
 /** How long an announcement stays, so that a server that is down does not cause one with each attempt. In milliseconds. */
@@ -74,12 +75,13 @@ export const fromServer = (request: TokenCacheRequest, options: { readonly retri
 /** @internal */
 export const acquire = (options: Options): Acquisition =>
   Effect.suspend(() => {
-    const { entry, lockWait, meanwhile, request, retries, shared, want } = options
+    const { entry, lockWait, meanwhile, older, request, retries, shared, want } = options
+    const isOlder = (token: AccessToken): boolean => older !== undefined && isSame(token, older)
 
     const usable = (found: Found, clock: Clock.Clock): Acquired | undefined => {
       const { token, version } = found
       if (want._tag === "new" || token === undefined || version === null) return undefined
-      if (want._tag === "another" && isSame(token, want.than)) return undefined
+      if (isOlder(token) || (want._tag === "another" && isSame(token, want.than))) return undefined
       const held = Slot.hold(token, request, clock, 0, 0)
       return held !== undefined && SteadyClock.unsafeCurrentTimeMillis(clock) < held.expiredAt
         ? { token, version, fromServer: false }
@@ -108,7 +110,7 @@ export const acquire = (options: Options): Acquisition =>
     /** What came from the server, in the store too, unless it was removed meanwhile. */
     const keep = (token: AccessToken, before: Found, over: string, fence: number | undefined): Acquisition =>
       Effect.gen(function*() {
-        const fromServer = { token, version: undefined, fromServer: true }
+        const fromServer = { token, version: undefined, fromServer: true, older: before.token }
         const clock = yield* Effect.clock
         const held = Slot.hold(token, request, clock, 0, 0)
         const left = (held?.expiredAt ?? 0) - SteadyClock.unsafeCurrentTimeMillis(clock)
@@ -117,10 +119,7 @@ export const acquire = (options: Options): Acquisition =>
         const written = yield* shared.write(entry, token, { timeToLive, clientName, over, fence })
         if (written._tag === "Written") return { ...fromServer, version: written.version }
         if (written._tag === "Failed") return fromServer
-        const { found, usable } = yield* look
-        if (usable !== undefined) return usable
-        const isOlder = found.token !== undefined && before.token !== undefined && isSame(found.token, before.token)
-        return { ...fromServer, superseded: { older: isOlder ? found.token : undefined } }
+        return (yield* look).usable ?? { ...fromServer, superseded: true }
       })
 
     /** The store has had its time, and is not waited for a second time. */
@@ -175,6 +174,8 @@ export const acquire = (options: Options): Acquisition =>
       Effect.gen(function*() {
         const { found, usable: here } = yield* look
         if (here !== undefined) return here
+        const still = found.token !== undefined && isOlder(found.token) ? goodEnough(yield* Effect.clock) : undefined
+        if (still !== undefined) return { ...still, unsure: false }
         const acquired = yield* shared.exclusively(entry, underLock)
         if (Option.isSome(acquired)) return acquired.value
         if (meanwhile !== undefined) return meanwhile

@@ -47,7 +47,7 @@ export class Slot implements BoundedMap.Entry {
   /** The name of its entry in the shared store, and the version of it that is held. */
   entry: string | undefined = undefined
   version: string | undefined = undefined
-  /** What the shared store has if the acquisition that superseded ours came to nothing: older than what callers had here. */
+  /** What the shared store had before the server was last asked: older than what callers had since. */
   older: AccessToken | undefined = undefined
   /** Whether the shared store may have a newer token. */
   outdated = false
@@ -77,6 +77,10 @@ export class Slot implements BoundedMap.Entry {
     return this.flight("normal") !== undefined
   }
 }
+
+/** @internal What the shared store has, as far as is known. */
+export const stored = ({ held, older, version }: Slot): AccessToken | undefined =>
+  held === undefined || version === undefined ? older : held.token
 
 /** @internal What is held is used once more, while the store is asked whether it is still the newest. */
 export const doubt = (slot: Slot): void => {
