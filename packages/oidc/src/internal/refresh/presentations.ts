@@ -17,7 +17,7 @@ import type { Presentation } from "../../TokenConcurrency.ts"
 import * as GuardedStore from "../session/guardedStore.ts"
 
 /** Long enough for every process to see that a refresh token is used up, where its browser brings it once more. */
-const lifetime = Duration.hours(1)
+const usedFor = Duration.hours(1)
 
 /**
  * So long, from when this process first sees it, an announcement of another one is respected: a process that lives has
@@ -25,7 +25,7 @@ const lifetime = Duration.hours(1)
  */
 const patience = 30_000
 
-/** Longer than an exchange, in milliseconds. */
+/** Longer than an exchange, in milliseconds: an announcement that is older is gone, and nobody waits for one that has died. */
 const longest = 120_000
 
 const persistently = Schedule.exponential("100 millis").pipe(
@@ -107,11 +107,11 @@ export const make = (
     const keyOf = (refreshToken: Redacted.Redacted<string>) =>
       Effect.map(signer.sha256(Redacted.value(refreshToken)), (hash) => `refresh-token:${hash}`)
 
-    const set = (key: string, value: string, ifVersion: string | null) =>
-      store.set(key, value, { ifVersion, timeToLive: lifetime })
+    const announce = (key: string, ifVersion: string | null) =>
+      store.set(key, own, { ifVersion, timeToLive: Duration.millis(longest) })
 
     const markUsed = (key: string, version: string) =>
-      Effect.map(set(key, used, version), (next) => {
+      Effect.map(store.set(key, used, { ifVersion: version, timeToLive: usedFor }), (next) => {
         if (Option.isSome(next)) seen.set(key, next.value)
       })
 
@@ -143,7 +143,7 @@ export const make = (
     const begin = (key: string, left: number): Effect.Effect<Presentation, SessionStoreError> =>
       Effect.gen(function*() {
         const version = yield* Effect.tapError(
-          set(key, own, null),
+          announce(key, null),
           () =>
             Effect.forkIn(Effect.interruptible(withdraw(key)), scope)
         )
@@ -167,7 +167,7 @@ export const make = (
         if (value !== own && !isOver) {
           return { _tag: "Pending" }
         }
-        const taken = yield* set(key, own, current)
+        const taken = yield* announce(key, current)
         return Option.isSome(taken) ? granted(key, taken.value, now) : { _tag: "Pending" }
       })
 

@@ -118,37 +118,44 @@ export const terminated = (store: Store) =>
   })
 
 /** Killed in the middle of many refreshes: what the person was told has happened, has happened. */
-export const killed = (store: Store, { people, rounds }: { readonly people: number; readonly rounds: number }) =>
+export const killed = (store: Store, people: number) =>
   Effect.gen(function*() {
     const app = yield* WebApp.start({ store })
-    const count = { exchanged: 0, interrupted: 0, lost: 0, acknowledged: 0 }
-    let process = yield* app.launch
+    const process = yield* app.launch
     const signIn = Effect.suspend(() => app.signIn(process, randomUUID()))
-    let persons = yield* Effect.all(Array.from({ length: people }, () => signIn), { concurrency: 8 })
-    for (let round = 0; round < rounds; round++) {
-      const before = app.server.refreshes().length
-      const asking = yield* Effect.fork(
-        Effect.forEach(persons, (person) => Effect.either(person.ask(process, "?force")), { concurrency: "unbounded" })
-      )
-      // At a moment when a random part of them is done.
-      const moment = yield* Random.nextIntBetween(0, people)
-      while (app.server.refreshes().length - before < moment) yield* Effect.sleep("1 millis")
-      yield* process.signal("SIGKILL")
-      const told = yield* asking
-      count.exchanged += app.server.refreshes().length - before
-      process = yield* app.launch
-      const after = yield* Effect.forEach(persons, (person) => person.ask(process, "?force"), { concurrency: 16 })
-      const next: Array<WebApp.Person> = []
-      for (const [index, person] of persons.entries()) {
-        const wasTold = told[index]?._tag === "Right"
-        const isLost = after[index]?.status !== 200
-        if (wasTold) count.acknowledged++
-        else count.interrupted++
-        if (isLost) count.lost++
-        assert.isFalse(wasTold && isLost, "a session was lost although its refresh was finished")
-        next.push(isLost ? yield* signIn : person)
-      }
-      persons = next
+    const persons = yield* Effect.all(Array.from({ length: people }, () => signIn), { concurrency: 8 })
+    const asking = yield* Effect.fork(
+      Effect.forEach(persons, (person) => Effect.either(person.ask(process, "?force")), { concurrency: "unbounded" })
+    )
+    // At a moment when a random part of them is done.
+    const moment = yield* Random.nextIntBetween(0, people)
+    while (app.server.refreshes().length < moment) yield* Effect.sleep("1 millis")
+    yield* process.signal("SIGKILL")
+    const told = (yield* asking).map(({ _tag }) => _tag === "Right")
+    // The server goes on with what the dead process has sent.
+    let exchanged = -1
+    while (exchanged < app.server.refreshes().length) {
+      exchanged = app.server.refreshes().length
+      yield* Effect.sleep("1 seconds")
     }
-    return count
+    const next = yield* app.launch
+    // What the dead process has announced is respected for 30 seconds, with an error that says so.
+    const answered = (person: WebApp.Person) =>
+      Effect.repeat(person.ask(next, "?force"), {
+        until: ({ error }) => error !== "SessionStoreError",
+        times: 20
+      })
+    const after = yield* Effect.forEach(persons, answered, { concurrency: "unbounded" })
+    const isLost = after.map(({ status }) => status !== 200)
+    for (const [index, { error, status }] of after.entries()) {
+      if (isLost[index] === true) assert.strictEqual(`${status} ${error}`, "400 SessionEnded")
+    }
+    assert.deepStrictEqual(isLost.filter((lost, index) => lost && told[index]), [], "lost although it was finished")
+    const acknowledged = told.filter(Boolean).length
+    return {
+      acknowledged,
+      interrupted: people - acknowledged,
+      exchanged,
+      lost: isLost.filter(Boolean).length
+    }
   })
