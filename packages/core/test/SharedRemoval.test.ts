@@ -77,8 +77,21 @@ const spied = (store: Store, before: (command: number) => Effect.Effect<void>): 
   }
 }
 
+const quarter = TestClock.adjust("250 millis")
+
 /** Lets time pass in steps, so that whatever waits goes on. */
-const pass = (seconds: number) => Effect.repeatN(TestClock.adjust("250 millis"), seconds * 4 - 1)
+const pass = (seconds: number) => Effect.repeatN(quarter, seconds * 4 - 1)
+
+/** Lets time pass until it has ended. */
+const ending = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.flatMap(Effect.fork(effect), (fiber) =>
+    Effect.zipRight(
+      Effect.iterate(0, {
+        while: (steps) => steps < 40 && fiber.unsafePoll() === null,
+        body: (steps) => Effect.as(quarter, steps + 1)
+      }),
+      Fiber.join(fiber)
+    ))
 
 const down = new OAuthError.TokenStoreError({ store: "test", operation: "any", problem: "ECONNREFUSED" })
 
@@ -110,8 +123,7 @@ const run = ({ by, hasToken, how, removal }: Case, step: number) =>
   Effect.scoped(Effect.gen(function*() {
     const memory = yield* TokenStore.makeMemory
     const server = slowServer()
-    const getting = (process: Process, how: How = "get") =>
-      Effect.flatMap(Effect.fork(process.get(how)), (fiber) => Effect.zipRight(pass(8), Fiber.join(fiber)))
+    const getting = (process: Process, how: How = "get") => ending(process.get(how))
     const other = yield* start(server, memory)
     if (hasToken) yield* getting(other)
     let asked: number | undefined
@@ -156,8 +168,7 @@ describe("a token that is acquired while it is removed", () => {
   }
 })
 
-const kept = (process: Process) =>
-  Effect.flatMap(Effect.fork(process.get()), (fiber) => Effect.zipRight(pass(8), Fiber.join(fiber)))
+const kept = (process: Process) => ending(process.get())
 
 describe("a removal that the store has not done", () => {
   for (const [name, removal] of Object.entries(removals)) {

@@ -50,6 +50,18 @@ export const startPostgres = async (): Promise<Postgres> => {
   await postgres.initialise()
   await postgres.start()
   const running = () => (postgres as unknown as { process: ChildProcess }).process
+  /** To the server and those that it has forked, which are no group of their own. */
+  const signal = async (signal: NodeJS.Signals) => {
+    const children = await fs.readFile(`/proc/${running().pid}/task/${running().pid}/children`, "utf8")
+    for (const pid of children.trim().split(" ")) {
+      try {
+        process.kill(Number(pid), signal)
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    running().kill(signal)
+  }
   return {
     port,
     config: {
@@ -67,16 +79,11 @@ export const startPostgres = async (): Promise<Postgres> => {
       await ended
     },
     start: () => postgres.start(),
-    // The server and those it has forked, which are no group of their own.
-    signal: async (signal) => {
-      const children = await fs.readFile(`/proc/${running().pid}/task/${running().pid}/children`, "utf8")
-      for (const pid of children.trim().split(" ")) process.kill(Number(pid), signal)
-      running().kill(signal)
-    },
+    signal,
     end: async () => {
       // It would wait for the end of one that has ended, and a test that was given up may have left it stopped.
       if (running().exitCode === null && running().signalCode === null) {
-        running().kill("SIGCONT")
+        await signal("SIGCONT")
         await postgres.stop()
       }
       await fs.rm(databaseDir, { recursive: true, force: true })
