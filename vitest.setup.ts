@@ -6,4 +6,3 @@ addEqualityTesters()
 
 // Chai compares what can be iterated by what it yields, and takes any two values of Option, Either and Effect for the same.
 assert.deepStrictEqual = (actual, expected, message) => nodeAssert.deepStrictEqual(actual, expected, message)
-assert.deepEqual = assert.deepStrictEqual

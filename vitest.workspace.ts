@@ -1,5 +1,4 @@
 import { existsSync, readdirSync } from "node:fs"
-import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineProject } from "vitest/config"
 
@@ -14,12 +13,11 @@ const measured = ["**/faults/**/*.test.ts", "**/*.{faults,cluster}.test.ts"]
 interface Part {
   readonly include: Array<string>
   readonly exclude?: Array<string>
-  /** Parts with a higher order begin when all others have ended. */
-  readonly order: number
-  readonly processes: number
+  /** After all others, one file at a time. */
+  readonly alone?: boolean
 }
 
-const project = (folder: string, name: string, { exclude = [], include, order, processes }: Part) =>
+const project = (folder: string, name: string, { alone = false, exclude = [], include }: Part) =>
   defineProject({
     resolve: { conditions },
     ssr: { resolve: { conditions } },
@@ -31,8 +29,8 @@ const project = (folder: string, name: string, { exclude = [], include, order, p
       setupFiles: [`${root}vitest.setup.ts`],
       // Effect's TestClock is the clock of our tests; vitest's fake timers would stop its scheduler.
       fakeTimers: { toFake: undefined },
-      sequence: { concurrent: false, groupOrder: order },
-      poolOptions: { forks: { minForks: 1, maxForks: processes } },
+      sequence: { concurrent: false },
+      poolOptions: { forks: { singleFork: alone } },
       // Real servers and compilers run in some tests, on machines with two busy cores.
       testTimeout: 20_000,
       hookTimeout: 30_000
@@ -43,14 +41,12 @@ const hasTests = (folder: string) =>
   existsSync(`${root}${folder}/test`) &&
   readdirSync(`${root}${folder}/test`, { recursive: true }).some((file) => String(file).endsWith(".test.ts"))
 
-const processes = availableParallelism()
-
 export default [
   ...readdirSync(`${root}packages`)
     .filter((name) => hasTests(`packages/${name}`))
     .flatMap((name) => [
-      project(`packages/${name}`, name, { include: ["test/**/*.test.ts"], exclude: measured, order: 0, processes }),
-      project(`packages/${name}`, `${name} faults`, { include: measured, order: 1, processes: 1 })
+      project(`packages/${name}`, name, { include: ["test/**/*.test.ts"], exclude: measured }),
+      project(`packages/${name}`, `${name} faults`, { include: measured, alone: true })
     ]),
-  project("examples", "examples", { include: ["**/*.test.ts"], order: 0, processes })
+  project("examples", "examples", { include: ["**/*.test.ts"] })
 ]

@@ -226,7 +226,7 @@ describe("PgTokenStore, when", () => {
         const [elapsed, fence] = yield* Effect.timed(
           store.withLock("a", { wait: "10 seconds" }, ({ fence }) => Effect.succeed(fence))
         )
-        assert.deepEqual(fence, Option.some(2))
+        assert.deepStrictEqual(fence, Option.some(2))
         assert.isBelow(Duration.toMillis(elapsed), 3000)
       }),
     60_000
@@ -251,7 +251,7 @@ describe("PgTokenStore, when", () => {
         holder.child.stdin!.write("write\n")
         assert.strictEqual(yield* Effect.promise(() => holder.says(/^(written|refused)$/)), "refused")
         assert.strictEqual(Option.getOrThrow(yield* store.get("a")).value, "by its successor")
-        assert.deepEqual(yield* Effect.promise(() => holder.exit), [0, null])
+        assert.deepStrictEqual(yield* Effect.promise(() => holder.exit), [0, null])
       }),
     60_000
   )
@@ -261,7 +261,7 @@ describe("PgTokenStore, when", () => {
       const user = yield* running(newTable(), "use")
       yield* Effect.promise(() => user.says(/^used$/))
       const ended = yield* Effect.timed(Effect.timeout(Effect.promise(() => user.exit), "5 seconds"))
-      assert.deepEqual(ended[1], [0, null])
+      assert.deepStrictEqual(ended[1], [0, null])
       assert.isBelow(Duration.toMillis(ended[0]), 2500)
     }), 60_000)
 })

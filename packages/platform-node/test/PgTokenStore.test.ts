@@ -89,7 +89,7 @@ describe("PgTokenStore", () => {
           yield* store.removeByTag(text)
           assert.isTrue(Option.isNone(yield* store.get(text)))
         }
-        assert.deepEqual(texts.filter((text) => PgText.unescape(PgText.escape(text)) !== text), [])
+        assert.deepStrictEqual(texts.filter((text) => PgText.unescape(PgText.escape(text)) !== text), [])
       }))
 
     it.scopedLive("that cannot be read are not there", () =>
@@ -146,9 +146,9 @@ describe("PgTokenStore", () => {
         yield* TestClock.adjust("29 seconds")
         assert.strictEqual(asked.length, 0)
         yield* TestClock.adjust("61 seconds")
-        assert.deepEqual(asked.slice(0, 4), ["entries", "entries", "entries", "locks"])
+        assert.deepStrictEqual(asked.slice(0, 4), ["entries", "entries", "entries", "locks"])
         yield* TestClock.adjust("10 minutes")
-        assert.deepEqual(warned.map(String), Array(2).fill("token store postgres, sweep: down"))
+        assert.deepStrictEqual(warned.map(String), Array(2).fill("token store postgres, sweep: down"))
       }))
 
     it.scopedLive("live for a century at most, and are not part of a serializable conflict", () =>
@@ -271,7 +271,7 @@ describe("PgTokenStore", () => {
         const fences = yield* Effect.all(
           [1, 2].map(() => store.withLock("a", {}, ({ fence }) => Effect.succeed(fence)))
         )
-        assert.deepEqual(fences, [Option.some(1), Option.some(2)])
+        assert.deepStrictEqual(fences, [Option.some(1), Option.some(2)])
         yield* store.set("a", "1", { ...minute, tags: ["t"] })
         assert.strictEqual(valueOf(yield* store.get("a")), "1")
         assert.isTrue(yield* store.remove("a"))
@@ -288,13 +288,13 @@ describe("PgTokenStore", () => {
       yield* driver.lock("a", "first", Duration.millis(1))
       yield* Effect.sleep(20)
       assert.isFalse(yield* driver.extend("a", "first", minutes))
-      assert.deepEqual(yield* driver.lock("a", "second", minutes), Option.some(2))
+      assert.deepStrictEqual(yield* driver.lock("a", "second", minutes), Option.some(2))
       assert.isFalse(yield* driver.extend("a", "first", minutes))
       yield* driver.unlock("a", "first")
-      assert.deepEqual(yield* driver.lock("a", "first", minutes), Option.none())
+      assert.deepStrictEqual(yield* driver.lock("a", "first", minutes), Option.none())
       assert.isTrue(yield* driver.extend("a", "second", Duration.millis(1)))
       yield* Effect.sleep(20)
-      assert.deepEqual(yield* driver.lock("a", "first", minutes), Option.some(3))
+      assert.deepStrictEqual(yield* driver.lock("a", "first", minutes), Option.some(3))
     }))
 
   describe.concurrent("events", () => {
@@ -308,7 +308,7 @@ describe("PgTokenStore", () => {
         yield* store.set("x".repeat(7980), "1", minute)
         assert.strictEqual(valueOf(yield* other.get("x".repeat(7980))), "1")
         yield* store.remove("x".repeat(7980))
-        assert.deepEqual(Chunk.toReadonlyArray(yield* Fiber.join(heard)), [
+        assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Fiber.join(heard)), [
           { _tag: "Gap" },
           { _tag: "Gap" },
           { _tag: "Removed", key: "x".repeat(7980) }
@@ -383,7 +383,7 @@ describe("PgTokenStore", () => {
         yield* Fiber.join(fiber)
         for (const key of ["1", "2", "3", "4", "5"]) hub.publish(removed(key))
         for (const event of yield* pull) seen.push(event._tag === "Removed" ? event.key : event._tag)
-        assert.deepEqual(seen, ["Gap", "5"])
+        assert.deepStrictEqual(seen, ["Gap", "5"])
         hub.end()
         assert.isTrue(Either.isLeft(yield* Effect.either(pull)))
       })))

@@ -339,8 +339,19 @@ const adopt = (processes: 1 | 2) => async (run: Run, all: Users, begin: Begin): 
   }
 }
 
+type Response = Parameters<typeof StoredSession.keep>[1]
+
+const deviceLogin = Effect.gen(function*() {
+  const clients = yield* OidcClients.OidcClients
+  const { login } = yield* clients.get()
+  const { tokens } = yield* DeviceFlow.start(login)
+  return yield* tokens
+})
+
+const loginOf = ({ accessToken }: Response): string => Redacted.value(accessToken.value).split("-")[1] ?? ""
+
 const device = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
-  let hasTokens: Parameters<typeof StoredSession.keep>[1] | undefined
+  let hasTokens: Response | undefined
   let operation: Operation | undefined
   return {
     steps: [
@@ -349,12 +360,9 @@ const device = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => 
         "device login",
         0,
         () =>
-          Effect.gen(function*() {
-            const clients = yield* OidcClients.OidcClients
-            const { login } = yield* clients.get()
-            const { tokens } = yield* DeviceFlow.start(login)
-            hasTokens = yield* tokens
-            yield* StoredSession.keep("me", hasTokens)
+          Effect.flatMap(deviceLogin, (tokens) => {
+            hasTokens = tokens
+            return StoredSession.keep("me", tokens)
           }),
         (begun) => {
           operation = begun
@@ -365,7 +373,7 @@ const device = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => 
       const response = hasTokens
       if (response === undefined) return
       const [first] = run.processes
-      const login = Redacted.value(response.accessToken.value).split("-")[1] ?? ""
+      const login = loginOf(response)
       // What could not be kept is kept by another try.
       if (!succeeded(operation) && first !== undefined && first.isAlive) {
         all.must(await first.complete(StoredSession.keep("me", response), limits.login), "it is kept")
@@ -396,6 +404,35 @@ const namedRefresh = async (run: Run, all: Users, begin: Begin): Promise<Prepare
   }
 }
 
+/** The user signs in anew while the session from before is renewed: the new sign-in is the one that is there then. */
+const keepOver = async (run: Run, all: Users, begin: Begin): Promise<Prepared> => {
+  const refreshToken = run.server.newLogin("alice")
+  const [first, second] = run.processes
+  all.must(await first?.complete(openOrAdopt(all, first, refreshToken), 60_000), "it is adopted")
+  await run.world.advance(nearlyExpired)
+  const exit = await second?.complete(deviceLogin, limits.login)
+  if (exit === undefined || Exit.isFailure(exit)) throw new Error("there is no device login")
+  run.count("sessions")
+  let operation: Operation | undefined
+  const keep = StoredSession.keep("me", exit.value)
+  return {
+    steps: [
+      begin(0, "get", 0, (process) => all.named(process, "alice", false)),
+      begin(1, "keep", 1, () => keep, (begun) => {
+        operation = begun
+      }),
+      begin(0, "get", 4, (process) => all.named(process, "alice", false))
+    ],
+    check: async () => {
+      if (!succeeded(operation)) {
+        if (second?.isAlive !== true) return
+        all.must(await second.complete(keep, limits.login), "it is kept")
+      }
+      await all.checkSession({ user: "alice", login: loginOf(exit.value) }, (process) => all.named(process, "alice"))
+    }
+  }
+}
+
 export const userScenarios: ReadonlyArray<Scenario> = [
   ...web("refresh", refresh(expired)),
   ...web("refresh-early", refresh(nearlyExpired)),
@@ -412,5 +449,6 @@ export const userScenarios: ReadonlyArray<Scenario> = [
   scenario("adopt", named, adopt(1), 1),
   scenario("adopt-twice", named, adopt(2)),
   scenario("device", named, device, 1),
-  scenario("named-refresh", named, namedRefresh)
+  scenario("named-refresh", named, namedRefresh),
+  scenario("named-keep", named, keepOver)
 ]
