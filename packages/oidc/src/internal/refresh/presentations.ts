@@ -25,7 +25,13 @@ const usedFor = Duration.hours(1)
  */
 const patience = 30_000
 
-/** Longer than an exchange, in milliseconds: an announcement that is older is gone, and nobody waits for one that has died. */
+/**
+ * Long enough for a process that lives to write its result, also after the store was away; nobody waits for one that died long
+ * ago.
+ */
+const announcedFor = Duration.minutes(10)
+
+/** Longer than an exchange, in milliseconds. */
 const longest = 120_000
 
 const persistently = Schedule.exponential("100 millis").pipe(
@@ -108,7 +114,7 @@ export const make = (
       Effect.map(signer.sha256(Redacted.value(refreshToken)), (hash) => `refresh-token:${hash}`)
 
     const announce = (key: string, ifVersion: string | null) =>
-      store.set(key, own, { ifVersion, timeToLive: Duration.millis(longest) })
+      store.set(key, own, { ifVersion, timeToLive: announcedFor })
 
     const markUsed = (key: string, version: string) =>
       Effect.map(store.set(key, used, { ifVersion: version, timeToLive: usedFor }), (next) => {
