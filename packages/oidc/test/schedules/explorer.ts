@@ -254,7 +254,7 @@ export const read = (
   const [name, seed, list = ""] = text.split("/")
   const scenario = scenarios.find((scenario) => scenario.name === name)
   const decisions = list.split(",").filter((part) => part !== "").map((part): Decision => {
-    const [, at = "", kind = "", points] = /^(\d+):([a-zA-Z]+?|bare40[01])(\d*)$/.exec(part) ?? []
+    const [, at = "", kind = "", points] = /^(\d+):(bare40[01]|[a-zA-Z]+)(\d*)$/.exec(part) ?? []
     if (!Object.hasOwn(kinds, kind)) throw new Error(`"${part}" is no decision: expected <point>:<kind>`)
     return { at: Number(at), kind: kind as Kind, points: points === "" ? undefined : Number(points) }
   })

@@ -50,7 +50,7 @@ export const bugs: ReadonlyArray<Bug> = [
     invariant: lost,
     patches: [{
       file: `${oidc}/internal/refresh/voyages.ts`,
-      find: "background: true",
+      find: "background: true, isKept: true",
       replace: "background: false"
     }]
   },
