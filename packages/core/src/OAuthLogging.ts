@@ -30,14 +30,20 @@ export const layer = (level: LogLevel.LogLevel): Layer.Layer<OAuthLogging> => La
 
 /**
  * The level by configuration, default `OAUTH_LOG_LEVEL`: one of `Trace`, `Debug`, `Info`, `Warning`, `Error`, `Fatal`,
- * `None`, `All`.
+ * `None`, `All`. Where it is not set, the program's own level decides.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
   config: Config.Config<LogLevel.LogLevel> = Config.logLevel("OAUTH_LOG_LEVEL")
-): Layer.Layer<OAuthLogging, ConfigError.ConfigError> => Layer.effect(OAuthLogging, config)
+): Layer.Layer<never, ConfigError.ConfigError> =>
+  Layer.unwrapEffect(
+    Effect.map(
+      Config.option(config),
+      Option.match({ onNone: () => Layer.empty, onSome: (level): Layer.Layer<never> => layer(level) })
+    )
+  )
 
 /**
  * What one service says, at three levels: what is normal, what a person should know, what is not as it should be. A line is

@@ -7,7 +7,7 @@ import {
 } from "@effect-oauth/core"
 import * as HttpClient from "@effect/platform/HttpClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, HashMap, Layer, Logger, LogLevel, Metric, Option, TestClock } from "effect"
+import { ConfigProvider, Effect, HashMap, Layer, Logger, LogLevel, Metric, Option, TestClock } from "effect"
 import { recordingTracer } from "./support/recordingTracer.ts"
 import { json, options, services, stub, token } from "./support/StubServer.ts"
 
@@ -89,7 +89,7 @@ describe("observability", () => {
     }).pipe(Effect.provide(services(server)))
   })
 
-  const logged = (level: Layer.Layer<OAuthLogging.OAuthLogging> | Layer.Layer<never>, least: LogLevel.LogLevel) => {
+  const logged = <E>(level: Layer.Layer<never, E>, least: LogLevel.LogLevel) => {
     const lines: Array<string> = []
     const logger = Logger.make(({ annotations, logLevel, message }) => {
       lines.push(`${logLevel.label} ${HashMap.unsafeGet(annotations, "oauth.client")}: ${String(message)}`)
@@ -125,6 +125,16 @@ describe("observability", () => {
       assert.deepStrictEqual(loud, [debug, warning])
       const quiet = yield* logged(OAuthLogging.layer(LogLevel.None), LogLevel.All)
       assert.deepStrictEqual(quiet, [])
+    }))
+
+  it.effect("OAuthLogging by configuration leaves the program's level where nothing is set, and fails by what it cannot read", () =>
+    Effect.gen(function*() {
+      const configured = (...entries: ReadonlyArray<readonly [string, string]>) =>
+        Layer.provide(OAuthLogging.layerConfig(), Layer.setConfigProvider(ConfigProvider.fromMap(new Map(entries))))
+      assert.deepStrictEqual(yield* logged(configured(), LogLevel.Info), [warning])
+      assert.deepStrictEqual(yield* logged(configured(["OAUTH_LOG_LEVEL", "Debug"]), LogLevel.Info), [debug, warning])
+      const unknown = yield* Effect.flip(logged(configured(["OAUTH_LOG_LEVEL", "loud"]), LogLevel.Info))
+      assert.include(String(unknown), "OAUTH_LOG_LEVEL")
     }))
 
   it.effect("the log of one service keeps the level that it was made with, whatever the program's is", () => {

@@ -18,6 +18,7 @@
  */
 import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
 import * as TokenStore from "@effect-oauth/core/TokenStore"
+import * as TokenStoreEvents from "@effect-oauth/core/TokenStoreEvents"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -98,9 +99,6 @@ export interface Options extends ClientOptions {
   readonly cluster?: boolean | ClusterSettings | undefined
 }
 
-/** So many events are kept for one that listens slowly, before it gets a `Gap` instead. */
-const capacity = 4096
-
 const limitsOf = (options: Options): Connection.Limits => ({
   commandTimeout: Duration.decode(options.commandTimeout ?? "1 seconds"),
   connectTimeout: Duration.decode(options.connectTimeout ?? "5 seconds")
@@ -145,7 +143,8 @@ const over = (
     const prefix = options.prefix ?? "effect-oauth:"
     const channel = `${client.options.keyPrefix ?? ""}${prefix}events`
     const connection = yield* Connection.make(client, { limits, own })
-    const hub = yield* Effect.acquireRelease(Effect.sync(() => Events.makeHub(capacity)), (hub) => hub.end)
+    const hub = TokenStoreEvents.make()
+    yield* Effect.addFinalizer(() => Effect.sync(hub.end))
     // A program has to start while Redis is down; the first warning has been written by then.
     yield* Effect.all([
       Effect.ignore(connection.ready),

@@ -23,7 +23,6 @@ import {
 } from "effect"
 import { spawnSync } from "node:child_process"
 import { inspect } from "node:util"
-import * as EventHub from "../src/internal/eventHub.ts"
 import * as PgEvents from "../src/internal/postgres/pgEvents.ts"
 import * as PgRun from "../src/internal/postgres/pgRun.ts"
 import * as PgSweeper from "../src/internal/postgres/pgSweeper.ts"
@@ -370,23 +369,6 @@ describe("PgTokenStore", () => {
           Effect.timeout("15 seconds")
         )
       }))
-
-    it.effect("that a subscriber is too slow for are a gap", () =>
-      Effect.scoped(Effect.gen(function*() {
-        const hub = EventHub.make(3)
-        const removed = (key: string) => ({ _tag: "Removed", key }) as const
-        const seen: Array<string> = []
-        const pull = yield* Stream.toPull(hub.events)
-        const fiber = yield* Effect.fork(pull)
-        yield* Effect.yieldNow()
-        hub.publish(removed("0"))
-        yield* Fiber.join(fiber)
-        for (const key of ["1", "2", "3", "4", "5"]) hub.publish(removed(key))
-        for (const event of yield* pull) seen.push(event._tag === "Removed" ? event.key : event._tag)
-        assert.deepStrictEqual(seen, ["Gap", "5"])
-        hub.end()
-        assert.isTrue(Either.isLeft(yield* Effect.either(pull)))
-      })))
   })
 
   it.scopedLive("shows nothing of keys, values and connections in errors", () =>

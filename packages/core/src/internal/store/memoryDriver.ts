@@ -4,10 +4,9 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
-import * as Stream from "effect/Stream"
 import * as SteadyClock from "../../SteadyClock.ts"
-import type { Driver, SetOptions, TokenStoreEvent } from "../../TokenStore.ts"
+import type { Driver, SetOptions } from "../../TokenStore.ts"
+import * as TokenStoreEvents from "../../TokenStoreEvents.ts"
 
 interface Entry {
   readonly value: string
@@ -38,92 +37,85 @@ export interface MemoryDriver extends Driver {
 }
 
 /** @internal */
-export const make: Effect.Effect<MemoryDriver> = Effect.map(
-  PubSub.sliding<TokenStoreEvent>(4096),
-  (events): MemoryDriver => {
-    const entries = new Map<string, Entry>()
-    const locks = new Map<string, Held>()
-    let fences = 0
-    let versions = 0
-    let writes = 0
+export const make: Effect.Effect<MemoryDriver> = Effect.sync((): MemoryDriver => {
+  const { events, publish } = TokenStoreEvents.make()
+  const entries = new Map<string, Entry>()
+  const locks = new Map<string, Held>()
+  let fences = 0
+  let versions = 0
+  let writes = 0
 
-    const entryAt = (key: string, now: number): Entry | undefined => {
-      const entry = entries.get(key)
-      return entry !== undefined && entry.until > now ? entry : undefined
-    }
-
-    const sweep = (now: number): void => {
-      if (++writes % sweepEvery !== 0) return
-      for (const [key, { until }] of entries) if (until <= now) entries.delete(key)
-    }
-
-    /** One step at one time, and what others are told of it. */
-    const step = <A>(work: (now: number, tell: (event: TokenStoreEvent) => void) => A): Effect.Effect<A> =>
-      Effect.flatMap(SteadyClock.currentTimeMillis, (now) => {
-        const told: Array<TokenStoreEvent> = []
-        const result = work(now, (event) => told.push(event))
-        return told.length === 0 ? Effect.succeed(result) : Effect.as(PubSub.publishAll(events, told), result)
-      })
-
-    return {
-      get: (key) => step((now) => Option.fromNullable(entryAt(key, now))),
-
-      set: (key, value, options) =>
-        step((now, tell) => {
-          const entry = entryAt(key, now)
-          if (!allows(entry, options)) return Option.none()
-          const version = `${++versions}`
-          sweep(now)
-          entries.set(key, {
-            value,
-            version,
-            fence: options.fence ?? entry?.fence ?? 0,
-            tags: options.tags ?? [],
-            until: now + Duration.toMillis(options.timeToLive)
-          })
-          tell({ _tag: "Written", key, version })
-          return Option.some(version)
-        }),
-
-      remove: (key, options) =>
-        step((now, tell) => {
-          const entry = entryAt(key, now)
-          if (options?.ifVersion !== undefined && options.ifVersion !== entry?.version) return false
-          entries.delete(key)
-          tell({ _tag: "Removed", key })
-          return entry !== undefined
-        }),
-
-      removeByTag: (tag) =>
-        step((_, tell) => {
-          for (const [key, { tags }] of entries) if (tags.includes(tag)) entries.delete(key)
-          tell({ _tag: "TagRemoved", tag })
-        }),
-
-      lock: (key, holder, lease) =>
-        step((now) => {
-          const held = locks.get(key)
-          if (held !== undefined && held.until > now) return Option.none()
-          locks.set(key, { holder, until: now + Duration.toMillis(lease) })
-          return Option.some(++fences)
-        }),
-
-      extend: (key, holder, lease) =>
-        step((now) => {
-          const held = locks.get(key)
-          if (held === undefined || held.holder !== holder || held.until <= now) return false
-          locks.set(key, { holder, until: now + Duration.toMillis(lease) })
-          return true
-        }),
-
-      unlock: (key, holder) =>
-        step(() => {
-          if (locks.get(key)?.holder === holder) locks.delete(key)
-        }),
-
-      events: Stream.fromPubSub(events),
-
-      keysOf: (tag) => Effect.sync(() => [...entries].flatMap(([key, { tags }]) => tags.includes(tag) ? [key] : []))
-    }
+  const entryAt = (key: string, now: number): Entry | undefined => {
+    const entry = entries.get(key)
+    return entry !== undefined && entry.until > now ? entry : undefined
   }
-)
+
+  const sweep = (now: number): void => {
+    if (++writes % sweepEvery !== 0) return
+    for (const [key, { until }] of entries) if (until <= now) entries.delete(key)
+  }
+
+  /** One step at one time. */
+  const step = <A>(work: (now: number) => A): Effect.Effect<A> => Effect.map(SteadyClock.currentTimeMillis, work)
+
+  return {
+    get: (key) => step((now) => Option.fromNullable(entryAt(key, now))),
+
+    set: (key, value, options) =>
+      step((now) => {
+        const entry = entryAt(key, now)
+        if (!allows(entry, options)) return Option.none()
+        const version = `${++versions}`
+        sweep(now)
+        entries.set(key, {
+          value,
+          version,
+          fence: options.fence ?? entry?.fence ?? 0,
+          tags: options.tags ?? [],
+          until: now + Duration.toMillis(options.timeToLive)
+        })
+        publish({ _tag: "Written", key, version })
+        return Option.some(version)
+      }),
+
+    remove: (key, options) =>
+      step((now) => {
+        const entry = entryAt(key, now)
+        if (options?.ifVersion !== undefined && options.ifVersion !== entry?.version) return false
+        entries.delete(key)
+        publish({ _tag: "Removed", key })
+        return entry !== undefined
+      }),
+
+    removeByTag: (tag) =>
+      step(() => {
+        for (const [key, { tags }] of entries) if (tags.includes(tag)) entries.delete(key)
+        publish({ _tag: "TagRemoved", tag })
+      }),
+
+    lock: (key, holder, lease) =>
+      step((now) => {
+        const held = locks.get(key)
+        if (held !== undefined && held.until > now) return Option.none()
+        locks.set(key, { holder, until: now + Duration.toMillis(lease) })
+        return Option.some(++fences)
+      }),
+
+    extend: (key, holder, lease) =>
+      step((now) => {
+        const held = locks.get(key)
+        if (held === undefined || held.holder !== holder || held.until <= now) return false
+        locks.set(key, { holder, until: now + Duration.toMillis(lease) })
+        return true
+      }),
+
+    unlock: (key, holder) =>
+      step(() => {
+        if (locks.get(key)?.holder === holder) locks.delete(key)
+      }),
+
+    events,
+
+    keysOf: (tag) => Effect.sync(() => [...entries].flatMap(([key, { tags }]) => tags.includes(tag) ? [key] : []))
+  }
+})

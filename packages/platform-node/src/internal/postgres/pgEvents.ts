@@ -6,6 +6,7 @@
  * heard for long a notification is sent, since a connection can be lost without a sign.
  */
 import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
+import * as TokenStoreEvents from "@effect-oauth/core/TokenStoreEvents"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -20,7 +21,6 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import * as EventHub from "../eventHub.ts"
 import * as Payload from "./pgPayload.ts"
 
 /** @internal */
@@ -68,7 +68,11 @@ const close = (scope: Scope.CloseableScope, destroy: Effect.Effect<void>): Effec
   })
 
 /** One connection, until it is lost. */
-const connection = ({ channel, config, notify, quiet }: Options, hub: EventHub.EventHub, onReady: () => void) => {
+const connection = (
+  { channel, config, notify, quiet }: Options,
+  hub: TokenStoreEvents.TokenStoreEvents,
+  onReady: () => void
+) => {
   const heard = Effect.unsafeMakeLatch(false)
 
   const receive = (payload: string) =>
@@ -86,7 +90,7 @@ const connection = ({ channel, config, notify, quiet }: Options, hub: EventHub.E
     while (!(yield* isHeard("100 millis")))
     onReady()
     // Nobody knows what was notified before.
-    hub.publish(EventHub.gap)
+    hub.publish(TokenStoreEvents.gap)
   })
 
   const vigil = Effect.gen(function*() {
@@ -126,7 +130,7 @@ const connection = ({ channel, config, notify, quiet }: Options, hub: EventHub.E
 }
 
 /** One connection after the other. */
-const follow = (options: Options, hub: EventHub.EventHub): Effect.Effect<never> =>
+const follow = (options: Options, hub: TokenStoreEvents.TokenStoreEvents): Effect.Effect<never> =>
   Effect.gen(function*() {
     let pause = 100
     for (;;) {
@@ -144,7 +148,7 @@ export const make = (options: Options) =>
   Effect.map(
     RcRef.make({
       acquire: Effect.gen(function*() {
-        const hub = EventHub.make()
+        const hub = TokenStoreEvents.make()
         yield* Effect.forkScoped(follow(options, hub))
         yield* Effect.addFinalizer(() => Effect.sync(hub.end))
         return hub

@@ -2,7 +2,7 @@
  * Events as the payload of a notification.
  */
 import type { TokenStoreEvent } from "@effect-oauth/core/TokenStore"
-import { gap } from "../eventHub.ts"
+import { gap } from "@effect-oauth/core/TokenStoreEvents"
 
 /** @internal Says nothing but that notifications arrive. */
 export const probe = JSON.stringify(["p"])

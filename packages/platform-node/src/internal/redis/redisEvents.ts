@@ -3,17 +3,13 @@
  */
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { TokenStoreEvent } from "@effect-oauth/core/TokenStore"
-import * as Chunk from "effect/Chunk"
+import { gap, type TokenStoreEvents } from "@effect-oauth/core/TokenStoreEvents"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import type { Redis } from "ioredis"
 import * as Connection from "./redisConnection.ts"
-
-const gap: TokenStoreEvent = { _tag: "Gap" }
 
 /** @internal */
 export const encode = (event: TokenStoreEvent): string => {
@@ -45,61 +41,6 @@ export const decode = (message: string): TokenStoreEvent => {
   return kind === "t" ? { _tag: "TagRemoved", tag: name } : gap
 }
 
-interface Listener {
-  buffer: Array<TokenStoreEvent>
-  wake: (() => void) | undefined
-}
-
-/** @internal */
-export interface Hub {
-  readonly tell: (event: TokenStoreEvent) => void
-  readonly end: Effect.Effect<void>
-  readonly events: Stream.Stream<TokenStoreEvent>
-}
-
-/** @internal Each listener has a buffer; one that is too slow for it gets a `Gap` in place of what was in it. */
-export const makeHub = (capacity: number): Hub => {
-  const listeners = new Set<Listener>()
-  let ended = false
-
-  const take = (listener: Listener) =>
-    Effect.async<Chunk.Chunk<TokenStoreEvent>, Option.Option<never>>((resume) => {
-      const deliver = () => {
-        listener.wake = undefined
-        const events = listener.buffer
-        listener.buffer = []
-        resume(events.length > 0 ? Effect.succeed(Chunk.unsafeFromArray(events)) : Effect.fail(Option.none()))
-      }
-      if (listener.buffer.length > 0 || ended) return deliver()
-      listener.wake = deliver
-      return Effect.sync(() => listener.wake = undefined)
-    })
-
-  const listen = Effect.acquireRelease(
-    Effect.sync(() => {
-      const listener: Listener = { buffer: [], wake: undefined }
-      listeners.add(listener)
-      return listener
-    }),
-    (listener) => Effect.sync(() => listeners.delete(listener))
-  )
-
-  return {
-    tell: (event) => {
-      for (const listener of listeners) {
-        if (listener.buffer.length >= capacity) listener.buffer = [gap]
-        else listener.buffer.push(event)
-        listener.wake?.()
-      }
-    },
-    end: Effect.sync(() => {
-      ended = true
-      for (const listener of listeners) listener.wake?.()
-    }),
-    events: Stream.unwrapScoped(Effect.map(listen, (listener) => Stream.repeatEffectChunkOption(take(listener))))
-  }
-}
-
 /** A lost connection that nobody has closed shows only by a question that is not answered. */
 const pingEvery = Duration.seconds(10)
 
@@ -114,7 +55,7 @@ export interface Subscription {
   /** A new client for each connection, not yet connected: of a cluster it may be another node each time. */
   readonly connect: () => Redis
   readonly limits: Connection.Limits
-  readonly hub: Hub
+  readonly hub: TokenStoreEvents
 }
 
 /** One connection, from its first moment to its last. */
@@ -128,7 +69,7 @@ const session = ({ channel, connect, hub, limits }: Subscription, onSubscribed: 
     let problem: string | undefined
     redis.on("error", (error) => problem = Connection.problemOf(error))
     redis.on("end", () => Deferred.unsafeDone(closed, Exit.fail(problem ?? "there is no connection")))
-    redis.on("message", (from, message) => from === channel ? hub.tell(decode(message)) : undefined)
+    redis.on("message", (from, message) => from === channel ? hub.publish(decode(message)) : undefined)
     // The connection fails with more words than the command that it was opened for.
     const opened = Effect.zipRight(
       ask(limits.connectTimeout, () => redis.connect()),
@@ -153,7 +94,7 @@ export const subscribe = (subscription: Subscription) =>
     const onSubscribed = Effect.suspend(() => {
       attempt = 0
       // Whoever listens already may have missed something: since the last connection, or since it began to listen.
-      subscription.hub.tell(gap)
+      subscription.hub.publish(gap)
       const again = complained ? log.info(undefined, "the token store hears of changes in Redis again") : Effect.void
       complained = false
       return Effect.zipRight(Deferred.succeed(first, undefined), again)

@@ -1,13 +1,21 @@
 /**
- * What happens, for any number of subscribers that are as slow as they like: who has too much before him is told of a gap.
+ * The events of a `TokenStore.Driver`, for any number of subscribers. Each has a buffer of its own; where it is full, a `Gap`
+ * takes the place of what is in it.
+ *
+ * @since 0.1.0
  */
-import type { TokenStoreEvent } from "@effect-oauth/core/TokenStore"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { TokenStoreEvent } from "./TokenStore.ts"
 
-/** @internal */
+/**
+ * Events may have been missed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export const gap: TokenStoreEvent = { _tag: "Gap" }
 
 interface Subscriber {
@@ -15,18 +23,29 @@ interface Subscriber {
   wake: () => void
 }
 
-/** @internal */
-export interface EventHub {
+/**
+ * - `publish`: to those that are subscribed.
+ * - `end`: ends their streams.
+ * - `events`: from the subscription on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TokenStoreEvents {
   readonly publish: (event: TokenStoreEvent) => void
-  /** Ends all streams. */
   readonly end: () => void
   readonly events: Stream.Stream<TokenStoreEvent>
 }
 
 const nothing = (): void => {}
 
-/** @internal */
-export const make = (capacity = 4096): EventHub => {
+/**
+ * `capacity`: of the buffer of each subscriber, in events. Default 4096.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = ({ capacity = 4096 }: { readonly capacity?: number | undefined } = {}): TokenStoreEvents => {
   const subscribers = new Set<Subscriber>()
   let ended = false
 
@@ -63,7 +82,7 @@ export const make = (capacity = 4096): EventHub => {
     publish: (event) => {
       for (const subscriber of subscribers) {
         if (subscriber.waiting.length < capacity) subscriber.waiting.push(event)
-        // It says it all: what waited, and what came now.
+        // It stands for what waited and for what comes now.
         else subscriber.waiting = [gap]
         subscriber.wake()
       }
