@@ -19,6 +19,7 @@ import { IdTokenVerifier } from "./IdToken.ts"
 import { verdictOf } from "./internal/refresh/answers.ts"
 import { lockOf } from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
+import * as Schedules from "./internal/schedules.ts"
 import * as SignIns from "./internal/session/signIns.ts"
 import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
@@ -147,10 +148,7 @@ const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, 
   Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), Fiber.join))
 
 /** Longer than a failover of a store, or of the keys of a server, takes. */
-const persistently = Schedule.exponential("100 millis").pipe(
-  Schedule.union(Schedule.spaced("2 seconds")),
-  Schedule.upTo("1 minutes")
-)
+const persistently = Schedules.persistently("1 minutes")
 
 const persisted = (name: string, response: TokenResponse, options: KeepOptions, by: keyof typeof expected) =>
   Effect.retry(kept(name, response, options, by), {
@@ -271,7 +269,7 @@ export const adopt = (
 
     return yield* serialised(JSON.stringify(["adopt", sessions.program, name]), once).pipe(
       Effect.retry({
-        schedule: Schedule.spaced("250 millis").pipe(Schedule.upTo("5 seconds")),
+        schedule: Schedule.spaced("250 millis").pipe(Schedules.within("5 seconds")),
         while: (error) => error._tag === "InProgress"
       }),
       Effect.catchTag("InProgress", () =>

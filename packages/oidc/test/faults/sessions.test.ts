@@ -43,11 +43,11 @@ describe.skipIf(!RedisServer.available)("over Redis (skipped where there is no r
   all(run)
 
   it.live(
-    "SIGKILL in the middle of 1,000 refreshes: lost is at most what the server had answered to the dead",
+    "SIGKILL in the middle of 400 refreshes: lost is at most what the server had answered to the dead",
     () =>
       Effect.gen(function*() {
         const parts = yield* run((store) =>
-          Effect.all(Array.from({ length: 4 }, () => Scenarios.killed(store, 250)), { concurrency: "unbounded" })
+          Effect.all(Array.from({ length: 4 }, () => Scenarios.killed(store, 100)), { concurrency: "unbounded" })
         )
         for (const { acknowledged, exchanged, interrupted, lost } of parts) {
           assert.isAbove(interrupted, 0)

@@ -99,6 +99,9 @@ const latency: Record<Service, number> = { store: 1, server: 4 }
 const outageLength = 30_000
 const longestHold = 8000
 
+/** So long a step of a store is waited for by default. */
+const storeTimeout = 500
+
 /** So many promises in a row may lie between two tasks of a process. */
 const promiseHops = 5
 
@@ -282,7 +285,7 @@ export class World {
         host.clock.offset += decision.kind === "forward" ? 3_600_000 : -3_600_000
         return normally()
       case "hold":
-        return this.#hold(host, decision.points ?? 1, normally)
+        return this.#hold(host, decision.points ?? 1, normally, service)
     }
   }
 
@@ -305,11 +308,14 @@ export class World {
     return decision
   }
 
-  #hold(host: Host, points: number, release: () => void): void {
+  #hold(host: Host, points: number, release: () => void, service: Service): void {
     const other = this.hosts.find((one) => one !== host)
     if (other === undefined) return release()
     let isHeld = true
+    const since = this.now
     const once = () => {
+      // What is done so late, nobody waits for any more: it can be a lock that has been given back before.
+      if (isHeld && service === "store" && this.now - since >= storeTimeout) this.hasStoreFailed = true
       if (isHeld) release()
       isHeld = false
     }

@@ -14,6 +14,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { SessionStoreError } from "../../OidcError.ts"
 import type { Presentation } from "../../TokenConcurrency.ts"
+import * as Schedules from "../schedules.ts"
 import * as GuardedStore from "../session/guardedStore.ts"
 
 /** Long enough for every process to see that a refresh token is used up, where its browser brings it once more. */
@@ -34,10 +35,10 @@ const announcedFor = Duration.minutes(10)
 /** Longer than an exchange, in milliseconds. */
 const longest = 120_000
 
-const persistently = Schedule.exponential("100 millis").pipe(
-  Schedule.union(Schedule.spaced("2 seconds")),
-  Schedule.upTo("1 minutes")
-)
+const persistently = Schedules.persistently("1 minutes")
+
+/** For as long as other processes are patient. */
+const withdrawing = Schedule.spaced("2 seconds").pipe(Schedules.within(patience))
 
 const used = "used"
 
@@ -143,7 +144,7 @@ export const make = (
             ? Effect.void
             : store.remove(key, { ifVersion: stored.value.version }))).pipe(
           Effect.ignore,
-          Effect.repeat(Schedule.spaced("2 seconds").pipe(Schedule.upTo(patience)))
+          Effect.repeat(withdrawing)
         )
 
     const begin = (key: string, left: number): Effect.Effect<Presentation, SessionStoreError> =>

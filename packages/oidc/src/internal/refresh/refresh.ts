@@ -33,6 +33,7 @@ import type { Session } from "../../Session.ts"
 import type { Presentation, TokenConcurrency } from "../../TokenConcurrency.ts"
 import * as UserTokens from "../../UserTokens.ts"
 import { attempts, type KeptTokens, refusedTooOften, update, type UserTokenStore } from "../../UserTokenStore.ts"
+import * as Schedules from "../schedules.ts"
 import type { SignIns } from "../session/signIns.ts"
 import { type RequestError, type Verdict, verdictOf } from "./answers.ts"
 import { isAlive, type Wanted, willDo } from "./freshness.ts"
@@ -94,7 +95,7 @@ class InProgress {
 const longestPause = 20_000
 
 /** For so long a request waits for the result of another process. */
-const waitForOther = Schedule.spaced("250 millis").pipe(Schedule.upTo("5 seconds"))
+const waitForOther = Schedule.spaced("250 millis").pipe(Schedules.within("5 seconds"))
 
 const isSameSecret = (one: Redacted.Redacted<string> | undefined, other: Redacted.Redacted<string> | undefined) =>
   one !== undefined && other !== undefined && Redacted.value(one) === Redacted.value(other)

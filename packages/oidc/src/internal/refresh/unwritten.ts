@@ -6,10 +6,10 @@ import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberMap from "effect/FiberMap"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { SessionEnded, SessionStoreError } from "../../OidcError.ts"
 import type { UserTokens } from "../../UserTokens.ts"
+import * as Schedules from "../schedules.ts"
 
 type WriteError = SessionEnded | SessionStoreError
 
@@ -32,10 +32,7 @@ export interface Unwritten {
 const capacity = 10_000
 
 /** Often enough that a store which is back has it before another process gives up waiting. */
-const persistently = Schedule.exponential("100 millis").pipe(
-  Schedule.union(Schedule.spaced("2 seconds")),
-  Schedule.upTo("1 hours")
-)
+const persistently = Schedules.persistently("1 hours")
 
 /** @internal `drainTimeout`: how long the end of the Layer waits for results to be written. */
 export const make = (

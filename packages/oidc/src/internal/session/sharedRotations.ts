@@ -10,11 +10,11 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { SessionStoreError } from "../../OidcError.ts"
 import { SessionContent } from "../../Session.ts"
+import * as Schedules from "../schedules.ts"
 import * as GuardedStore from "./guardedStore.ts"
 
 /** @internal `content` is absent once the session has ended. */
@@ -95,12 +95,8 @@ export const make = (settings: {
       set: put,
       end: (key) => {
         const ended = put(key, { revision: lastRevision, content: undefined }, undefined)
-        const persistently = Schedule.exponential("100 millis").pipe(
-          Schedule.union(Schedule.spaced("2 seconds")),
-          // A cookie that is older than this is not answered by its successor either.
-          Schedule.upTo(grace)
-        )
-        const untilDone = Effect.ignore(Effect.retry(ended, persistently))
+        // A cookie that is older than this is not answered by its successor either.
+        const untilDone = Effect.ignore(Effect.retry(ended, Schedules.persistently(grace)))
         return Effect.catchTag(ended, "SessionStoreError", ({ message }) =>
           Effect.zipRight(
             log.warning(undefined, `${message}: the end of a session is not known to other processes yet`),

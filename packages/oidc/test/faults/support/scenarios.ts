@@ -144,11 +144,11 @@ export const killed = (store: Store, people: number) =>
     const hasEnded = ({ error }: WebApp.Answer) => error === "SessionEnded" || error === "RefreshTokenMissing"
     const isFinal = (answer: WebApp.Answer) => answer.status === 200 || hasEnded(answer)
     // What the dead process has announced is respected for 30 seconds, with an error that says so.
-    const answered = (person: WebApp.Person) =>
-      Effect.repeat(
-        Effect.tap(person.ask(next, "?force"), (answer) => isFinal(answer) ? Effect.void : Effect.sleep("500 millis")),
-        { until: isFinal, times: 60 }
-      )
+    const answered = (person: WebApp.Person): Effect.Effect<WebApp.Answer, WebApp.NoAnswer> =>
+      Effect.flatMap(person.ask(next, "?force"), (answer) =>
+        isFinal(answer)
+          ? Effect.succeed(answer)
+          : Effect.zipRight(Effect.sleep("1 seconds"), answered(person)))
     const after = yield* Effect.forEach(persons, answered, { concurrency: "unbounded" })
     const isLost = after.map(({ status }) => status !== 200)
     assert.isTrue(after.every(isFinal), [...new Set(after.map(({ error }) => error))].join(", "))
