@@ -29,7 +29,7 @@ import { CurrentUser } from "./CurrentUser.ts"
 import { IdTokenVerifier } from "./IdToken.ts"
 import { isAddressOf } from "./internal/browser/callbackPath.ts"
 import { localPath } from "./internal/browser/localPath.ts"
-import { issuerProblem, parseAnswer } from "./internal/login/answer.ts"
+import { issuerProblem, parseAnswer, refusalOf } from "./internal/login/answer.ts"
 import * as AuthorizationRequest from "./internal/login/authorizationRequest.ts"
 import * as SharedCallbacks from "./internal/login/sharedCallbacks.ts"
 import * as SignedAnswer from "./internal/login/signedAnswer.ts"
@@ -45,7 +45,7 @@ import { type LookupError, OidcClients } from "./OidcClients.ts"
 import {
   IdTokenInvalid,
   LoginAnswerInvalid,
-  LoginRefused,
+  type LoginRefused,
   type SessionStoreError,
   type SessionTooLarge,
   type StepUpRequired,
@@ -370,8 +370,7 @@ export const make: Effect.Effect<OidcLogin["Type"], never, Requirements> = Effec
       const { answer, client, login } = yield* begun(parameters, arrival, session)
       const { returnTo } = login
       if (answer._tag === "Refused") {
-        const { error, errorDescription } = answer
-        return yield* new LoginRefused({ clientName: client.name, error, errorDescription, returnTo })
+        return yield* refusalOf(answer, { clientName: client.name, nonce: login.nonce, returnTo })
       }
       const { principal, tokens } = yield* exchange(client, login, answer.code)
       yield* signIn(session, client, principal, tokens)

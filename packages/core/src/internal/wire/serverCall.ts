@@ -136,7 +136,9 @@ export const make = (services: Services): ServerCall => {
     const { audience, signed, url } = journey
     const attempt = { client, parameters, audience, clockOffset: clocks.offset(url.origin) }
     return Effect.zipWith(credentials.credentials(attempt), proofOf(call, journey), ({ form, headers }, proof) => {
-      signed.push(...Object.values(headers), ...Object.values(form).filter((value) => value !== client.clientId))
+      // The credentials of a header without its scheme are a secret too.
+      signed.push(...Object.values(headers).flatMap((value) => [value, value.slice(value.indexOf(" ") + 1)]))
+      signed.push(...Object.values(form).filter((value) => value !== client.clientId))
       if (proof !== undefined) signed.push(proof)
       return request.pipe(
         HttpClientRequest.setHeaders(proof === undefined ? headers : { ...headers, dpop: proof }),

@@ -5,8 +5,8 @@
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import { TokenEndpointError, TokenResponseInvalid } from "../../OAuthError.ts"
+import * as UntrustedText from "../../UntrustedText.ts"
 import type { Answer } from "./exchange.ts"
-import { formEncode } from "./formEncode.ts"
 
 /** @internal */
 export type Json = Readonly<Record<string, unknown>>
@@ -20,15 +20,6 @@ export interface From {
 }
 
 const textOf = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
-
-/** @internal Text of a server as it may be shown: bounded, on one line, nothing in it that we sent as a secret. */
-export const scrub = (text: string, secrets: ReadonlyArray<string>): string => {
-  const clean = secrets.filter((secret) => secret.length > 3)
-    .flatMap((secret) => [secret, encodeURIComponent(secret), formEncode(secret)])
-    .reduce((cleaned, secret) => cleaned.replaceAll(secret, "<redacted>"), text)
-  // eslint-disable-next-line no-control-regex
-  return clean.slice(0, 500).replace(/[\x00-\x1f\x7f]+/g, " ")
-}
 
 /** @internal The JSON object of an answer, or what is there instead. */
 export const jsonObject = (body: string): Json | string => {
@@ -49,6 +40,15 @@ export const errorOf = ({ body, status }: Answer): string | undefined => {
   return typeof json === "string" ? undefined : textOf(json.error)
 }
 
+/** What a server gives, and may repeat in an error beside it. */
+const given = ["access_token", "refresh_token", "id_token", "device_code"]
+
+/** By RFC 6749 appendix A.7 and A.9. */
+const notInCode = /[^\x20\x21\x23-\x5b\x5d-\x7e]/gu
+const uri = /^[\x21\x23-\x5b\x5d-\x7e]+$/
+
+const maxCodeLength = 100
+
 /** @internal The error object of an answer, whatever its status (RFC 6749 section 5.2); else what is wrong with it. */
 export const refusal = (answer: Answer, json: Json | string, from: From): TokenEndpointError | TokenResponseInvalid => {
   const { clientName, endpoint, secrets } = from
@@ -58,18 +58,19 @@ export const refusal = (answer: Answer, json: Json | string, from: From): TokenE
     const problem = typeof json === "string" ? json : "its JSON has neither a result nor an error"
     return new TokenResponseInvalid({ clientName, endpoint, status, problem, retryAfter })
   }
-  const sent = secrets()
-  const shown = (value: unknown) => {
+  const hidden = [...secrets(), ...given.flatMap((name) => textOf(json[name]) ?? [])]
+  const shown = (value: unknown, maxLength?: number) => {
     const text = textOf(value)
-    return text === undefined ? undefined : scrub(text, sent)
+    return text === undefined ? undefined : UntrustedText.show(text, { secrets: hidden, maxLength })
   }
+  const errorUri = shown(json.error_uri)
   return new TokenEndpointError({
     clientName,
     endpoint,
     status,
-    error: scrub(error, sent),
+    error: shown(error, maxCodeLength)!.replace(notInCode, "?"),
     errorDescription: shown(json.error_description),
-    errorUri: shown(json.error_uri),
+    errorUri: errorUri !== undefined && uri.test(errorUri) ? errorUri : undefined,
     retryAfter
   })
 }

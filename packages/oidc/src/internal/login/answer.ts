@@ -2,8 +2,10 @@
  * The server's answer to an authorization request, as the browser brings it (RFC 6749 section 4.1.2, RFC 9207). Anybody can
  * make a browser bring one, so nothing of it is quoted in a problem.
  */
+import * as UntrustedText from "@effect-oauth/core/UntrustedText"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
+import { LoginRefused } from "../../OidcError.ts"
 
 /** @internal */
 export interface Code {
@@ -43,16 +45,6 @@ const forms = {
   iss: { maxLength: 2048, characters: /^[\x21-\x7e]+$/ }
 } as const
 
-const descriptionLength = 500
-
-/** Controls of all kinds, invisible characters, halves of pairs, and what separates lines. */
-const unprintable = /[\p{C}\p{Zl}\p{Zp}]/gu
-
-/** @internal Text of a stranger as it may be shown: one line of at most 500 characters, all of them printable. */
-export const scrubDescription = (text: string): string =>
-  [...text.slice(0, 8 * descriptionLength).replace(unprintable, " ").replace(/ {2,}/g, " ").trim()]
-    .slice(0, descriptionLength).join("").trim()
-
 type Values = Readonly<Partial<Record<(typeof known)[number], string>>>
 
 const valuesOf = (parameters: URLSearchParams): Either.Either<Values, Malformed> => {
@@ -77,11 +69,10 @@ const formProblem = (values: Values): string | undefined => {
 }
 
 /** Servers write more into a description than the grammar has, and that is no reason to lose the error. */
-const descriptionOf = ({ error_description, state }: Values): string | undefined => {
-  if (error_description === undefined) return undefined
-  const text = state === undefined ? error_description : error_description.replaceAll(state, " ")
-  return scrubDescription(text) || undefined
-}
+const shown = (text: string | undefined, state: string | undefined): string | undefined =>
+  text === undefined
+    ? undefined
+    : UntrustedText.show(text, { secrets: state === undefined ? [] : [state] }) || undefined
 
 /** @internal Every known parameter at most once (RFC 6749 section 3.1); others are passed over. */
 export const parseAnswer = (parameters: URLSearchParams): Either.Either<Answer, Malformed> =>
@@ -92,12 +83,31 @@ export const parseAnswer = (parameters: URLSearchParams): Either.Either<Answer, 
     const state = text === undefined ? undefined : Redacted.make(text)
     if (code !== undefined && error !== undefined) return malformed("it has both a code and an error")
     if (error !== undefined) {
-      return Either.right({ _tag: "Refused", error, errorDescription: descriptionOf(values), state, issuer })
+      const errorDescription = shown(values.error_description, text)
+      return Either.right({ _tag: "Refused", error: shown(error, text) ?? "?", errorDescription, state, issuer })
     }
     if (code === undefined) return malformed("it has neither a code nor an error")
     if (state === undefined) return malformed("it has no state")
     return Either.right({ _tag: "Code", code: Redacted.make(code), state, issuer })
   })
+
+/** @internal The error for the program. The server knows the nonce too, and may repeat it. */
+export const refusalOf = (
+  { error, errorDescription }: Refused,
+  { clientName, nonce, returnTo }: {
+    readonly clientName: string
+    readonly nonce: Redacted.Redacted<string>
+    readonly returnTo: string
+  }
+): LoginRefused => {
+  const show = (text: string) => UntrustedText.show(text, { secrets: [Redacted.value(nonce)] })
+  return new LoginRefused({
+    clientName,
+    error: show(error),
+    errorDescription: errorDescription === undefined ? undefined : show(errorDescription),
+    returnTo
+  })
+}
 
 /**
  * @internal Whether the answer is of the server that the login was sent to (RFC 9207 section 2.4). `supported`: the server's
