@@ -12,6 +12,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import { backchannel } from "./Backchannel.ts"
 import * as Remembered from "./internal/cache/remembered.ts"
+import { shapeOf } from "./internal/problem.ts"
 import * as PublicJwk from "./internal/publicJwk.ts"
 import { insecure, shown } from "./internal/url.ts"
 import type { Answer } from "./internal/wire/exchange.ts"
@@ -19,6 +20,7 @@ import { discovering, failure, fetchDocument, type Publisher } from "./internal/
 import { type Json, jsonObject } from "./internal/wire/tokenResponse.ts"
 import { DiscoveryError } from "./OAuthError.ts"
 import type { TokenClient } from "./TokenClient.ts"
+import * as UntrustedText from "./UntrustedText.ts"
 
 /**
  * @since 0.1.0
@@ -158,7 +160,10 @@ export const readMetadata = (answer: Answer, issuer: string, client: TokenClient
   const json = jsonObject(answer.body)
   if (typeof json === "string") return json
   if (json.issuer !== issuer) {
-    return "its issuer is another one: the issuer of the client has to be written exactly as the server writes it"
+    const found = typeof json.issuer === "string"
+      ? UntrustedText.quote(json.issuer, { maxLength: 200 })
+      : shapeOf(json.issuer)
+    return `its issuer is ${found}, expected "${issuer}": write the issuer of the client exactly as the server does`
   }
   const { mtls_endpoint_aliases: aliases } = json
   return {

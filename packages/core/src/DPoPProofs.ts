@@ -15,6 +15,7 @@ import { htuOf } from "./internal/dpop/htu.ts"
 import * as Possession from "./internal/dpop/possession.ts"
 import * as Proving from "./internal/dpop/proving.ts"
 import * as ServerClocks from "./internal/dpop/serverClocks.ts"
+import { thumbprint } from "./internal/wire/fields.ts"
 import { KeyBindingMismatch, SigningError } from "./OAuthError.ts"
 import { type Sign, Signer } from "./Signer.ts"
 import type { SigningKey } from "./SigningKey.ts"
@@ -121,8 +122,9 @@ export const make: Effect.Effect<DPoPProofs["Type"], never, Signer | DPoPNonceSt
     proof,
     bind: (token, key) =>
       Effect.suspend(() => {
-        const { clientName, keyThumbprint: found } = token
-        if (found === key.thumbprint) return Effect.succeed(Possession.bind(token, { key, proving }))
+        const { clientName, keyThumbprint } = token
+        if (keyThumbprint === key.thumbprint) return Effect.succeed(Possession.bind(token, { key, proving }))
+        const found = thumbprint(keyThumbprint)
         return Effect.fail(new KeyBindingMismatch({ clientName, binding: "key", expected: key.thumbprint, found }))
       })
   }

@@ -66,8 +66,13 @@ describe("AuthorizationServer", () => {
   })
 
   const rows: ReadonlyArray<readonly [name: string, answer: () => Response, says: string, retryable: boolean]> = [
-    ["another issuer", () => document({ issuer: `${issuer}/` }), "issuer is another one", false],
-    ["no issuer", () => json({ token_endpoint: "https://as.test" }), "issuer is another one", false],
+    [
+      "another issuer",
+      () => document({ issuer: `${issuer}/` }),
+      `its issuer is "${issuer}/", expected "${issuer}"`,
+      false
+    ],
+    ["no issuer", () => json({ token_endpoint: "https://as.test" }), "its issuer is nothing, expected", false],
     ["HTML", () => new Response("<html>"), "HTML", false],
     ["nothing", () => new Response(""), "empty", false],
     ["404", () => new Response("", { status: 404 }), "404", false],

@@ -356,7 +356,7 @@ describe("ClientAuthentication", () => {
     })
 
     it.effect("is the one that a JWT has to be bound to", () => {
-      const bound = new jose.UnsecuredJWT({ cnf: { "x5t#S256": "another" } }).encode()
+      const bound = new jose.UnsecuredJWT({ cnf: { "x5t#S256": "another".padEnd(43, "r") } }).encode()
       const server = stub((seen) =>
         seen.method === "GET" ? metadata.clone() : json({ access_token: bound, token_type: "Bearer" })
       )

@@ -303,7 +303,7 @@ describe("a token that is bound to a key", () => {
       Effect.gen(function*() {
         const key = yield* SigningKey.generate()
         const jwt = (cnf: unknown) => new jose.UnsecuredJWT({ cnf }).encode()
-        const error = yield* errorOf(token(jwt({ jkt: "another" })), { ...options, dpop: key })
+        const error = yield* errorOf(token(jwt({ jkt: "another".padEnd(43, "r") })), { ...options, dpop: key })
         assert.strictEqual(error._tag, "KeyBindingMismatch")
         assert.include(error.message, "another")
         for (const cnf of [{ jkt: key.thumbprint }, {}, undefined, "x", null]) {

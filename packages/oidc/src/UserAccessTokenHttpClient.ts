@@ -13,6 +13,7 @@ import {
   tokenExchange,
   type TokenRetriever
 } from "@effect-oauth/core/TokenRetriever"
+import * as UntrustedText from "@effect-oauth/core/UntrustedText"
 import * as WwwAuthenticate from "@effect-oauth/core/WwwAuthenticate"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -95,7 +96,7 @@ export const onBehalfOfCurrentUser = <E = never, R = never, E2 = never, R2 = nev
 const stepUpOf = (response: HttpClientResponse.HttpClientResponse): StepUpRequired | undefined =>
   Option.getOrUndefined(
     Option.map(WwwAuthenticate.insufficientUserAuthentication(response), ({ acrValues, maxAge }) =>
-      new StepUpRequired({ acrValues: acrValues.length === 0 ? undefined : acrValues.join(" "), maxAge }))
+      new StepUpRequired({ acrValues: UntrustedText.show(acrValues.join(" ")) || undefined, maxAge }))
   )
 
 /**

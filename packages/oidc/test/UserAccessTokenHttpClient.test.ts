@@ -162,6 +162,17 @@ describe("calls on behalf of a user", () => {
       const error = yield* Effect.flip(call(web, browser, client))
       assert.deepInclude(error, { _tag: "StepUpRequired", acrValues: "mfa", maxAge: 60 })
     }))
+
+  it.scoped("show what the API wants on one line, bounded", () =>
+    Effect.gen(function*() {
+      const { browser, web } = yield* signedIn()
+      const wanted = `mfa\u009b31m ${"x".repeat(5000)}`
+      const { client } = api(() =>
+        unauthorized(`Bearer error="insufficient_user_authentication", acr_values="${wanted}"`)
+      )
+      const error = yield* Effect.flip(call(web, browser, client))
+      assert.deepInclude(error, { _tag: "StepUpRequired", acrValues: `mfa 31m ${"x".repeat(492)}` })
+    }))
 })
 
 describe("calls of the program's own authority, by an OpenID Connect client", () => {

@@ -1,3 +1,5 @@
+import * as UntrustedText from "../UntrustedText.ts"
+
 const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|[^.]+(?:\.[^.]+)*\.localhost)$/
 
 /** @internal Hosts that never leave the machine, for which `http:` is harmless (RFC 8252 section 8.3). */
@@ -11,7 +13,7 @@ export const isOrigin = (value: string): boolean => {
 }
 
 /** @internal What may be shown of a URL in an error, a log or a span: no user name, password, query or fragment. */
-export const shown = (url: URL): string => `${url.origin}${url.pathname}`
+export const shown = (url: URL): string => UntrustedText.show(`${url.origin}${url.pathname}`)
 
 /** @internal Why a secret must not be sent to this URL, or `undefined` where it may. */
 export const insecure = (url: URL, allowInsecure: boolean): string | undefined => {

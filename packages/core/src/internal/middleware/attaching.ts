@@ -9,6 +9,7 @@ import type { AccessToken } from "../../AccessToken.ts"
 import { type CredentialUnavailable, KeyBindingMismatch } from "../../OAuthError.ts"
 import { possessionOf } from "../dpop/possession.ts"
 import type { Healing } from "../dpop/proving.ts"
+import { thumbprint } from "../wire/fields.ts"
 
 /** The header of a token, put together once: a token is used many times. */
 const headers = new WeakMap<AccessToken, string>()
@@ -44,8 +45,8 @@ export const prove = (
 ): Effect.Effect<HttpClientRequest.HttpClientRequest, KeyBindingMismatch | CredentialUnavailable> => {
   const possession = possessionOf(token)
   if (possession === undefined) {
-    const { clientName, keyThumbprint: found } = token
-    return Effect.fail(new KeyBindingMismatch({ clientName, binding: "key", found }))
+    const { clientName, keyThumbprint } = token
+    return Effect.fail(new KeyBindingMismatch({ clientName, binding: "key", found: thumbprint(keyThumbprint) }))
   }
   const { key, proving } = possession
   const { clientName, value: accessToken } = token

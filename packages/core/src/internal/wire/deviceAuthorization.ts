@@ -23,11 +23,13 @@ export const formOf = (client: TokenClient, parameters: TokenRequestParameters):
   ]
 }
 
+const longestAddress = 4096
+
 /** An address that a person is sent to, written so that a terminal can show it. */
 const addressOf = (value: unknown): string | undefined => {
   if (typeof value !== "string" || !URL.canParse(value)) return undefined
   const { href, protocol } = new URL(value)
-  return /^https?:$/.test(protocol) ? href : undefined
+  return /^https?:$/.test(protocol) && href.length <= longestAddress ? href : undefined
 }
 
 /** What a person can type, and a terminal show. */

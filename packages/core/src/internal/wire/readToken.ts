@@ -10,8 +10,10 @@ import * as OAuthValues from "../../OAuthValues.ts"
 import type { SigningKey } from "../../SigningKey.ts"
 import type { TokenClient } from "../../TokenClient.ts"
 import type { TokenResponse } from "../../TokenEndpoint.ts"
+import * as UntrustedText from "../../UntrustedText.ts"
 import { confirmationOf } from "./confirmation.ts"
 import type { Answer } from "./exchange.ts"
+import * as Fields from "./fields.ts"
 import { notApplicable } from "./notApplicable.ts"
 import { type From, isSendable, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
 
@@ -20,6 +22,8 @@ export interface Binding {
   readonly key: SigningKey | undefined
   readonly certificate: string | undefined
 }
+
+const maxScopeLength = 8192
 
 /** A token that is bound to something else could be used by whoever has that, and not by us. */
 const bindingProblem = (
@@ -34,19 +38,24 @@ const bindingProblem = (
   const isBound = token.type === "DPoP"
   if (isBound !== (key !== undefined) && !(key !== undefined && client.allowDowngrade)) {
     const expected = key === undefined ? "Bearer" : "DPoP"
-    return new TokenTypeMismatch({ clientName, endpoint, status, expected, found: token.type })
+    return new TokenTypeMismatch({ clientName, endpoint, status, expected, found: Fields.tokenType(token.type) })
   }
   if (!isBound && certificate === undefined) return undefined
   const found = confirmationOf(token.value)
   if (isBound && found.jkt !== undefined && found.jkt !== key?.thumbprint) {
-    return new KeyBindingMismatch({ clientName, binding: "key", expected: key?.thumbprint, found: found.jkt })
+    return new KeyBindingMismatch({
+      clientName,
+      binding: "key",
+      expected: key?.thumbprint,
+      found: Fields.thumbprint(found.jkt)
+    })
   }
   if (certificate !== undefined && found.certificate !== undefined && found.certificate !== certificate) {
     return new KeyBindingMismatch({
       clientName,
       binding: "certificate",
       expected: certificate,
-      found: found.certificate
+      found: Fields.thumbprint(found.certificate)
     })
   }
   return undefined
@@ -69,6 +78,9 @@ export const readToken = (
   if (typeof value !== "string" || !isSendable(value)) {
     return invalid("its access_token is not a text of printable ASCII characters (RFC 6749 appendix A.12)")
   }
+  if (Fields.isTokenType(OAuthValues.normalizeTokenType(value))) {
+    return invalid("its access_token is the name of a token type: are the two fields in each other's place?")
+  }
   const tokenType = typeof type === "string" ? OAuthValues.normalizeTokenType(type) : ""
   if (!OAuthValues.isTokenType(tokenType)) return invalid("its token_type is not a scheme (RFC 6749 section 7.1)")
   const problem = bindingProblem({ value, type: tokenType }, binding, client, { ...from, status: answer.status })
@@ -80,14 +92,16 @@ export const readToken = (
       value: Redacted.make(value),
       type: tokenType,
       clientName: client.name,
-      scope: typeof json.scope === "string" ? json.scope : undefined,
+      scope: typeof json.scope === "string"
+        ? UntrustedText.show(json.scope, { secrets: [value, ...from.secrets()], maxLength: maxScopeLength })
+        : undefined,
       obtainedAt: DateTime.unsafeMake(answer.sentAt),
       expiresAt: Duration.isFinite(life) ? DateTime.unsafeMake(answer.sentAt + Duration.toMillis(life)) : undefined,
       keyThumbprint: tokenType === "DPoP" ? binding.key?.thumbprint : undefined
     }),
     refreshToken: secret(json.refresh_token),
     idToken: secret(json.id_token),
-    issuedTokenType: typeof json.issued_token_type === "string" ? json.issued_token_type : undefined,
+    issuedTokenType: Fields.uri(json.issued_token_type),
     raw: Redacted.make(json)
   }
 }
