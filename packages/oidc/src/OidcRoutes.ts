@@ -244,19 +244,28 @@ const make = (options: Options) =>
   })
 
 /**
- * Code, state and tokens are in the addresses of these routes: neither the log nor a span of the platform shows them. The
- * routes may be mounted below a prefix, which nobody tells them.
+ * Code, state and tokens are in the addresses of these routes: neither the log nor a span of the platform shows them, also
+ * where no route answers. The routes may be mounted below a prefix, which nobody tells them.
  */
 const unobserved = (paths: ReadonlyArray<string>) => {
   const routes = paths.map(CallbackPath.isAt)
   const isOurs = ({ url }: HttpServerRequest.HttpServerRequest): boolean => routes.some((isAt) => isAt(url))
-  return Layer.scopedDiscard(
+  const untraced = Layer.scopedDiscard(
     Effect.locallyScopedWith(
       HttpMiddleware.currentTracerDisabledWhen,
       (before): Predicate.Predicate<HttpServerRequest.HttpServerRequest> => (request) =>
         before(request) || isOurs(request)
     )
   )
+  const unlogged = HttpLayerRouter.use((router) =>
+    router.addGlobalMiddleware((handler) =>
+      Effect.flatMap(
+        HttpServerRequest.HttpServerRequest,
+        (request) => isOurs(request) ? HttpMiddleware.withLoggerDisabled(handler) : handler
+      )
+    )
+  )
+  return Layer.merge(untraced, unlogged)
 }
 
 /**
@@ -269,7 +278,7 @@ export const layer = (
   options: Options = {}
 ): Layer.Layer<never, never, HttpLayerRouter.HttpRouter | OidcLogin | OidcLogout | Sessions | OidcClients> =>
   Layer.unwrapEffect(Effect.map(make(options), ({ brokeOff, callbackPaths, handlers, paths, sessions }) => {
-    // The platform's line would show the address.
+    // The platform's line would show the address, in whatever spelling the router has recognized it.
     const quiet = <E, R>(handler: Effect.Effect<Response, E, R>) =>
       HttpMiddleware.withLoggerDisabled(Effect.map(Effect.tapDefect(handler, brokeOff), guarded))
     // Within, so that a session that cannot be opened is as quiet as the rest.

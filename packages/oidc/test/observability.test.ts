@@ -115,6 +115,35 @@ describe("spans and log lines hold no secret", () => {
       }))
   }
 
+  it.scopedLive("of the callback by any method and in any spelling, whether a route or none", () =>
+    Effect.gen(function*() {
+      const { app, browser } = yield* start()
+      yield* isWatched(app, browser)
+      const query = "?code=a-forged-code&state=a-forged-state"
+      for (const method of ["PUT", "OPTIONS", "PATCH", "DELETE", "HEAD", "PROPFIND"]) {
+        yield* send(browser, `${app.url}/auth/callback${query}`, { method })
+      }
+      const spellings = [
+        "/auth/callback;a=1",
+        "/auth/callback;a/b",
+        "/auth;a=1/callback",
+        "/auth/callback%3Ba=1",
+        "/auth/callback%3Fa=1",
+        "/auth/callback;code=a-forged-code",
+        "/x;y/auth/callback",
+        "/auth%2Fcallback",
+        "/auth%5Ccallback",
+        "/auth/callback%20"
+      ]
+      for (const path of spellings) {
+        yield* send(browser, `${app.url}${path}${query}`)
+        yield* send(browser, `${app.url}${path}${query}`, { method: "PUT" })
+      }
+      isSilent(app, ["a-forged-code", "a-forged-state"])
+      yield* send(browser, `${app.url}/not/there?watched=again`)
+      assert.include(app.lines.join("\n"), "/not/there?watched=again")
+    }))
+
   it.scopedLive("of routes below a prefix", () =>
     Effect.gen(function*() {
       const { app, browser } = yield* start({}, { prefix: "/tenant" })

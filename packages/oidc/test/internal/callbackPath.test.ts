@@ -45,7 +45,16 @@ describe("isAt", () => {
       ["/auth/callback/:client", "/prefix/auth/callback/a%2Fb?code=1", true],
       ["/auth/:client/callback", "/auth/acme/callback/?code=1", true],
       ["/auth/:client/callback", "/auth/acme/other?code=1", false],
-      ["/auth/callback/:client", "/other/acme", false]
+      ["/auth/callback/:client", "/other/acme", false],
+      ["/auth/callback", "/auth/callback;a=1?code=1", true],
+      ["/auth/callback", "/auth/callback;code=1/x", true],
+      ["/auth/callback", "/auth;a=1/callback?code=1", true],
+      ["/auth/callback", "/auth\\callback?code=1", true],
+      ["/auth/callback", "/auth/./x/../callback/.?code=1", true],
+      ["/auth/callback/:client", "/auth/callback/acme;a?code=1", true],
+      ["/auth/callback", "/auth/callbacks?code=1", false],
+      ["/", "/?code=1", true],
+      ["/", "/other?code=1", false]
     ] as const
   ) {
     it(`of ${path} for ${address}`, () => assert.strictEqual(isAt(path)(address), expected))

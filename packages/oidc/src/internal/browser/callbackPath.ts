@@ -3,13 +3,23 @@
  */
 
 /** @internal Two paths with the same text are one route: letter case, escapes and repeated slashes do not tell them apart. */
-export const plainPath = (address: string): string => {
-  const path = address.split(/[?#]/, 1)[0] ?? ""
-  const decoded = path.replace(
+export const plainPath = (address: string): string =>
+  decodedPath(address).toLowerCase().replace(/\/{2,}/g, "/").replace(/\/$/, "")
+
+const decodedPath = (address: string): string =>
+  (address.split(/[?#]/, 1)[0] ?? "").replace(
     /%[0-7][0-9a-f]/gi,
     (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16))
   )
-  return decoded.toLowerCase().replace(/\/{2,}/g, "/").replace(/\/$/, "")
+
+/** Without what servers and proxies take out of a path: dot segments, backslashes, repeated slashes, spaces at its end. */
+const tidy = (path: string): string =>
+  plainPath(new URL(`http://localhost/${path.trim().replace(/[\\/]+/g, "/")}`).pathname)
+
+/** As it is, and without path parameters, which end a path or one segment of it. */
+const readingsOf = (address: string): ReadonlyArray<string> => {
+  const path = decodedPath(address)
+  return [path, path.replace(/[;?#][^]*$/, ""), path.replace(/;[^/]*/g, "")].map(tidy)
 }
 
 const parameter = /\/:client(?=\/|$)/
@@ -36,17 +46,16 @@ export const ofClient = (path: string, name: string): string | undefined => {
   return isNameable(name) ? path.replace(parameter, () => `/${encoded(name)}`) : undefined
 }
 
-/** @internal Whether a request at this address is for the route. */
+/**
+ * @internal Whether a request at this address is for the route, or may be taken for it by somebody on the way: what is
+ * decided by this is left out of the log.
+ */
 export const isAt = (path: string): (address: string) => boolean => {
-  if (!isTemplate(path)) {
-    const ending = plainPath(path)
-    return (address) => plainPath(address).endsWith(ending)
-  }
-  const [start = "", end = ""] = path.split(parameter).map(plainPath)
-  return (address) => {
-    const plain = plainPath(address)
-    return plain.includes(`${start}/`) && plain.endsWith(end)
-  }
+  const [start = "", end] = path.split(parameter).map(tidy)
+  const isRoute = end === undefined
+    ? (reading: string) => start === "" ? reading === "" : reading.endsWith(start)
+    : (reading: string) => reading.includes(`${start}/`) && reading.endsWith(end)
+  return (address) => readingsOf(address).some(isRoute)
 }
 
 /** @internal Whether a redirect URI is that of a route. */
