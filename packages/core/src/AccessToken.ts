@@ -6,11 +6,22 @@
 import * as DateTime from "effect/DateTime"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { TokenType } from "./OAuthValues.ts"
+import { isTokenType, TokenType } from "./OAuthValues.ts"
+
+/** @internal What a header can carry, of which b64token is a part (RFC 6750 section 2.1). */
+export const isVisible = (value: string): boolean => /^[\x21-\x7e]+$/.test(value)
+
+/** @internal */
+export const expectedValue = "visible ASCII characters (RFC 6750 section 2.1)"
+
+const Value = Schema.String.pipe(Schema.filter((value) => isVisible(value))).annotations({
+  message: () => ({ message: `expected ${expectedValue}`, override: true })
+})
 
 /**
  * An access token (RFC 6749 section 1.4).
  *
+ * - `value`: visible ASCII characters (RFC 6750 section 2.1).
  * - `obtainedAt`: when its request was sent; its lifetime counts from here.
  * - `expiresAt`: absent for a token that never expires.
  * - `scope`: what the server granted, where it said so.
@@ -21,7 +32,7 @@ import { TokenType } from "./OAuthValues.ts"
  * @category models
  */
 export class AccessToken extends Schema.Class<AccessToken>("@effect-oauth/core/AccessToken")({
-  value: Schema.Redacted(Schema.String),
+  value: Schema.Redacted(Value),
   type: TokenType,
   clientName: Schema.String,
   scope: Schema.optional(Schema.String),
@@ -48,3 +59,20 @@ export const expiryMillis = (token: AccessToken): number =>
  */
 export const isSame = (self: AccessToken, that: AccessToken): boolean =>
   self === that || Redacted.value(self.value) === Redacted.value(that.value)
+
+/** Put together once: a token is used many times. */
+const headers = new WeakMap<AccessToken, string>()
+
+/**
+ * @internal The value of its `Authorization` header; `undefined` where no header can carry it, which a token that was not made
+ * by the constructor may be.
+ */
+export const authorizationOf = (token: AccessToken): string | undefined => {
+  const known = headers.get(token)
+  if (known !== undefined) return known
+  const value = Redacted.value(token.value)
+  if (typeof value !== "string" || !isVisible(value) || !isTokenType(token.type)) return undefined
+  const header = `${token.type} ${value}`
+  headers.set(token, header)
+  return header
+}

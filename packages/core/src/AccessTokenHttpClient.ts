@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import type { AccessToken } from "./AccessToken.ts"
 import type { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
 import { healing } from "./internal/dpop/proving.ts"
-import { authorize, isBound, prove } from "./internal/middleware/attaching.ts"
+import { authorize, isBound, prove, unsendable } from "./internal/middleware/attaching.ts"
 import { beyond, policy } from "./internal/middleware/destination.ts"
 import { middleware } from "./internal/middleware/middleware.ts"
 import { parts } from "./internal/middleware/perAttempt.ts"
@@ -268,7 +268,7 @@ export const attach = (token: AccessToken, options: Pick<Options, "allowInsecure
   request: HttpClientRequest.HttpClientRequest
 ): Effect.Effect<HttpClientRequest.HttpClientRequest, SendError> =>
   Effect.suspend((): Effect.Effect<HttpClientRequest.HttpClientRequest, SendError> => {
-    const refused = policy(options)(request.url) ?? beyond(token.allowedOrigins, request.url)
+    const refused = unsendable(token) ?? policy(options)(request.url) ?? beyond(token.allowedOrigins, request.url)
     if (refused !== undefined) return Effect.fail(refused)
     return isBound(token)
       ? prove(request, token, healing(), undefined)

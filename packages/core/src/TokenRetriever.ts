@@ -14,7 +14,7 @@ import { type AccessToken, isSame } from "./AccessToken.ts"
 import { ClientCredentialsTokenManager } from "./ClientCredentialsTokenManager.ts"
 import { TokenRequestCustomizer } from "./internal/customizer.ts"
 import * as Guarded from "./internal/guarded.ts"
-import { isToken } from "./internal/middleware/attaching.ts"
+import { isToken, unsendable } from "./internal/middleware/attaching.ts"
 import { beyond, confining, originOf, parseOrigin } from "./internal/middleware/destination.ts"
 import { found } from "./internal/problem.ts"
 import {
@@ -117,15 +117,22 @@ export const customizer = <E = never, R = never>(
       )
   })
 
+const sendable = (token: AccessToken): Effect.Effect<AccessToken, CredentialUnavailable> => {
+  const problem = isToken(token) ? unsendable(token) : undefined
+  return problem === undefined ? Effect.succeed(token) : Effect.fail(problem)
+}
+
 /**
  * The same retriever, every end of which is an error with a type: one that dies or takes longer than a minute fails with
- * `CredentialUnavailable`. Clients that ask a retriever do so by this.
+ * `CredentialUnavailable`, as does one whose token no header can carry. Clients that ask a retriever do so by this.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const guarded = <E, R>(self: TokenRetriever<E, R>): TokenRetriever<E | CredentialUnavailable, R> =>
-  Guarded.isTrusted(self) ? self : (request) => Guarded.guarded("retriever", () => self(request))
+  Guarded.isTrusted(self) ?
+    self :
+    (request) => Effect.flatMap(Guarded.guarded("retriever", () => self(request)), sendable)
 
 const notGiven = (name: string | undefined, field: string, expected: string, value: unknown): TokenRequestInvalid =>
   new TokenRequestInvalid({ clientName: name ?? "", field, problem: found(expected, value) })
@@ -216,7 +223,8 @@ export const byOrigin = <T extends Readonly<Record<string, TokenRetriever<unknow
 
 const fixed = (token: AccessToken): TokenRetriever<never> => {
   const found = Effect.succeed(token)
-  return Guarded.trusted(() => found)
+  const retriever = () => found
+  return unsendable(token) === undefined ? Guarded.trusted(retriever) : retriever
 }
 
 export {

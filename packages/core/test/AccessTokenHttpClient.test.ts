@@ -292,7 +292,7 @@ describe("AccessTokenHttpClient", () => {
       const server = stub(() => unauthorized())
       const api = server.client.pipe(
         HttpClient.filterStatusOk,
-        AccessTokenHttpClient.make(() => Effect.succeed(accessToken("the only one")))
+        AccessTokenHttpClient.make(() => Effect.succeed(accessToken("the-only-one")))
       )
       return Effect.gen(function*() {
         const error = yield* Effect.flip(api.get(url))
@@ -304,7 +304,7 @@ describe("AccessTokenHttpClient", () => {
 
     it.effect("is returned with its body if renewing yields no other token, and sent once", () => {
       const server = stub(() => unauthorized())
-      const api = server.client.pipe(AccessTokenHttpClient.make(() => Effect.succeed(accessToken("the only one"))))
+      const api = server.client.pipe(AccessTokenHttpClient.make(() => Effect.succeed(accessToken("the-only-one"))))
       return Effect.gen(function*() {
         const response = yield* api.get(url)
         assert.strictEqual(response.status, 401)

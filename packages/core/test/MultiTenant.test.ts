@@ -46,14 +46,14 @@ const makeWorld = () => {
     if (issuer !== issuerOf(tenant)) wrong.push(`${tenant} asked ${issuer}`)
     if (!secret.startsWith(`secret-of-${tenant}-`)) wrong.push(`${tenant} came with the secret of another`)
     if (secret !== secretOf(tenant)) return json({ error: "invalid_client" }, { status: 401 })
-    const token = `${++given.number}|${tenant}|${issuer}|${asked}`
+    const token = `${++given.number}|${tenant}|${issuer}|${encodeURIComponent(asked)}`
     live.set(token, tenant)
     return json({ access_token: token, token_type: "Bearer", expires_in: 300 })
   }
 
   const api = (seen: Seen): Response => {
     const token = (seen.headers.authorization ?? "").replace("Bearer ", "")
-    const [, tenant, issuer, asked] = token.split("|")
+    const [, tenant, issuer, asked] = token.split("|").map(decodeURIComponent)
     const path = new URL(seen.url).pathname.slice(1)
     const wanted = seen.headers["x-tenant"]!
     if (tenant !== wanted) wrong.push(`${wanted} was sent with the token of ${tenant}`)

@@ -84,6 +84,19 @@ describe("GrpcCredentials", () => {
         assert.strictEqual(given.number, 1)
       }))
 
+    it.scopedLive("but one that no header can carry, which is quoted nowhere", () =>
+      Effect.gen(function*() {
+        const bad = Object.assign(Object.create(AccessToken.AccessToken.prototype), {
+          ...token("t"),
+          value: Redacted.make("5ecr3t\n5ecr3t")
+        })
+        const { client, server } = yield* withRetriever(anything, () => Effect.succeed(bad))
+        const error = yield* Effect.flip(answered((done) => client.Say("hello", done)))
+        assert.notInclude(printed(error), "5ecr3t")
+        assert.include(printed(error), "RFC 6750")
+        assert.deepStrictEqual(sentOf(server.seen), [])
+      }))
+
     it.scopedLive("without the interceptor as well, beside other credentials", () =>
       Effect.gen(function*() {
         const { channel, server } = yield* setUp(anything)

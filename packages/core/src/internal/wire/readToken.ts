@@ -4,7 +4,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Redacted from "effect/Redacted"
-import { AccessToken } from "../../AccessToken.ts"
+import { AccessToken, expectedValue, isVisible } from "../../AccessToken.ts"
 import { KeyBindingMismatch, TokenResponseInvalid, TokenTypeMismatch } from "../../OAuthError.ts"
 import * as OAuthValues from "../../OAuthValues.ts"
 import type { SigningKey } from "../../SigningKey.ts"
@@ -15,7 +15,7 @@ import { confirmationOf } from "./confirmation.ts"
 import type { Answer } from "./exchange.ts"
 import * as Fields from "./fields.ts"
 import { notApplicable } from "./notApplicable.ts"
-import { type From, isSendable, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
+import { type From, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
 
 /** @internal What a token is expected to be bound to. */
 export interface Binding {
@@ -75,8 +75,8 @@ export const readToken = (
   const invalid = (problem: string) =>
     new TokenResponseInvalid({ clientName: from.clientName, endpoint: from.endpoint, status: answer.status, problem })
   const { access_token: value, token_type: type = "Bearer" } = json
-  if (typeof value !== "string" || !isSendable(value)) {
-    return invalid("its access_token is not a text of printable ASCII characters (RFC 6749 appendix A.12)")
+  if (typeof value !== "string" || !isVisible(value)) {
+    return invalid(`its access_token is unusable, expected ${expectedValue}`)
   }
   if (Fields.isTokenType(OAuthValues.normalizeTokenType(value))) {
     return invalid("its access_token is the name of a token type: are the two fields in each other's place?")

@@ -103,6 +103,7 @@ const noteUse = (token: AccessToken): Effect.Effect<void> =>
 
 const metadataOf = (token: AccessToken): Metadata => {
   const metadata = new Metadata()
+  // The guarded retriever gives no other token than one that a header can carry.
   metadata.set("authorization", `${token.type} ${Redacted.value(token.value)}`)
   return metadata
 }
