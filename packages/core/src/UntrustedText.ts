@@ -38,6 +38,18 @@ const without = (text: string, ranges: ReadonlyArray<Range>): string => {
   return result + text.slice(position)
 }
 
+const longEnough = (secrets: ReadonlyArray<string>): ReadonlyArray<string> =>
+  secrets.filter((secret) => secret.length > 3)
+
+/**
+ * The text with `<redacted>` in place of the secrets, in the encodings that `ShowOptions` lists. All else stays.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const redact = (text: string, secrets: ReadonlyArray<string>): string =>
+  without(text, occurrences(text, encodingsOf(longEnough(secrets))))
+
 /**
  * The text on one line: secrets become `<redacted>`; control, bidirectional and invisible characters become spaces; what
  * exceeds `maxLength` is cut off.
@@ -55,7 +67,7 @@ const without = (text: string, ranges: ReadonlyArray<Range>): string => {
  */
 export const show = (text: string, options: ShowOptions = {}): string => {
   const { maxLength = 500 } = options
-  const secrets = (options.secrets ?? []).filter((secret) => secret.length > 3)
+  const secrets = longEnough(options.secrets ?? [])
   // A secret that the cut would leave half of begins behind what is shown.
   const used = 8 * maxLength
   const longest = secrets.reduce((most, { length }) => Math.max(most, length), 0)

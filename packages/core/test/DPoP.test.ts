@@ -397,13 +397,13 @@ describe("nonces", () => {
         if (number === 2) {
           return json({ error: "x" }, { status: 503, headers: { "dpop-nonce": "as-2", "retry-after": "0" } })
         }
-        return token(`with ${claimsOf(seen.headers.dpop).nonce}`, {}, { "dpop-nonce": "as-4" })
+        return token(`with-${claimsOf(seen.headers.dpop).nonce}`, {}, { "dpop-nonce": "as-4" })
       }
     )
     return run(
       server,
       Effect.gen(function*() {
-        assert.strictEqual(Redacted.value((yield* ClientCredentialsTokenManager.get("worker")).value), "with as-2")
+        assert.strictEqual(Redacted.value((yield* ClientCredentialsTokenManager.get("worker")).value), "with-as-2")
         const next = yield* ClientCredentialsTokenManager.get("worker", { forceRenewal: true })
         assert.strictEqual(Redacted.value(next.value), "with as-4")
       })

@@ -178,7 +178,11 @@ const echoing = () => {
     if (!url.startsWith("https://as.test/")) return json({})
     const text = JSON.stringify(form)
     asked.set(text, (asked.get(text) ?? 0) + 1)
-    return json({ access_token: `${encodeURIComponent(text)}#${asked.get(text)}`, token_type: "Bearer", expires_in: 3600 })
+    return json({
+      access_token: `${encodeURIComponent(text)}#${asked.get(text)}`,
+      token_type: "Bearer",
+      expires_in: 3600
+    })
   })
 }
 

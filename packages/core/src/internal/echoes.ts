@@ -16,6 +16,8 @@ export interface Encodings {
   readonly base64: ReadonlyArray<string>
   /** The same in any letter case. */
   readonly hex: ReadonlyArray<string>
+  /** No text with fewer characters has any of it. */
+  readonly shortest: number
 }
 
 /** A text, and of each of its UTF-16 units where it comes from. */
@@ -58,6 +60,7 @@ const mapped = (
   pattern: RegExp,
   replace: (match: string, groups: Readonly<Record<string, string | undefined>>) => string
 ): View => {
+  if (text.search(pattern) === -1) return { ends, starts, text }
   let result = ""
   const from: Array<number> = []
   const to: Array<number> = []
@@ -101,10 +104,10 @@ const base64In = (bytes: Uint8Array): ReadonlyArray<string> =>
     return Encoding.encodeBase64Url(padded).slice(Math.ceil((offset * 8) / 6), Math.floor((padded.length * 8) / 6))
   })
 
-/** The parts of a JWT are the token's own secrets too: a server quotes the one that it could not read. */
+/** The parts of a JWT are secrets too, but for its header: a server quotes the one that it could not read. */
 const partsOf = (secret: string): ReadonlyArray<string> => {
-  const parts = secret.split(".")
-  return parts.length < 3 ? [] : parts.filter(({ length }) => length > 15)
+  const [, ...parts] = secret.split(".")
+  return parts.length < 2 ? [] : parts.filter(({ length }) => length > 15)
 }
 
 /** Lone surrogates can be encoded in no way. */
@@ -120,7 +123,8 @@ export const encodingsOf = (secrets: ReadonlyArray<string>): Encodings => {
   return {
     texts: whole.map(unwrapped).filter((text) => text !== ""),
     base64: bytes.flatMap(base64In).map(folded),
-    hex: bytes.map((one) => Encoding.encodeHex(one))
+    hex: bytes.map((one) => Encoding.encodeHex(one)),
+    shortest: whole.reduce((shortest, { length }) => Math.min(shortest, length), Infinity)
   }
 }
 
@@ -137,7 +141,7 @@ const layers = 3
 
 /** @internal In order. They may overlap. */
 export const occurrences = (text: string, encodings: Encodings): ReadonlyArray<Range> => {
-  if (encodings.texts.length === 0) return []
+  if (text.length < encodings.shortest) return []
   const ranges: Array<Range> = []
   const starts = Array.from({ length: text.length }, (_, index) => index)
   let view: View = { text, starts, ends: starts.map((index) => index + 1) }

@@ -1,7 +1,7 @@
 /**
  * The answer to a request with a token, in a form that does not remember the token: its `request`, and that of every error
  * that comes of reading it, is the request as it was before. The platform prints requests with their headers, and redacts
- * them only inside Effect's own loggers.
+ * them only inside Effect's own loggers. Where it is printed, it repeats the token as little as the API may have done.
  */
 import type * as Cookies from "@effect/platform/Cookies"
 import type * as Headers from "@effect/platform/Headers"
@@ -14,6 +14,8 @@ import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import type * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { AccessToken } from "../../AccessToken.ts"
+import * as OwnToken from "./ownToken.ts"
 
 type Request = HttpClientRequest.HttpClientRequest
 type Response = HttpClientResponse.HttpClientResponse
@@ -23,10 +25,12 @@ class BareResponse extends Inspectable.Class implements Response {
   readonly [HttpIncomingMessage.TypeId]: typeof HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
   readonly request: Request
   readonly #original: Response
+  readonly #token: AccessToken | undefined
 
-  constructor(original: Response, request: Request) {
+  constructor(original: Response, request: Request, token: AccessToken | undefined) {
     super()
     this.#original = original
+    this.#token = token
     this.request = request
   }
 
@@ -35,7 +39,8 @@ class BareResponse extends Inspectable.Class implements Response {
   }
 
   #bareError(error: HttpClientError.ResponseError): HttpClientError.ResponseError {
-    return new HttpClientError.ResponseError({ ...error, request: this.request, response: this })
+    const cause = OwnToken.withoutToken(error.cause, this.#token)
+    return new HttpClientError.ResponseError({ ...error, request: this.request, response: this, cause })
   }
 
   get status(): number {
@@ -70,25 +75,30 @@ class BareResponse extends Inspectable.Class implements Response {
   }
 
   override toJSON(): unknown {
-    return HttpIncomingMessage.inspect(this, {
+    const printed = HttpIncomingMessage.inspect(this, {
       _id: "@effect/platform/HttpClientResponse",
       request: this.request.toJSON(),
       status: this.status
     })
+    return OwnToken.redactAll(printed, this.#token)
   }
 }
 
 /** @internal */
-export const bareResponse = (response: Response, request: Request): Response => new BareResponse(response, request)
+export const bareResponse = (response: Response, request: Request, token: AccessToken | undefined): Response =>
+  new BareResponse(response, request, token)
 
 /** @internal An error of the platform without the token; any other error as it is. */
-export const bareError = <E>(error: E, request: Request): E => {
+export const bareError = <E>(error: E, request: Request, token: AccessToken | undefined): E => {
   if (error instanceof HttpClientError.RequestError) {
     return new HttpClientError.RequestError({ ...error, request }) as E & HttpClientError.RequestError
   }
   if (error instanceof HttpClientError.ResponseError) {
-    const response = bareResponse(error.response, request)
-    return new HttpClientError.ResponseError({ ...error, request, response }) as E & HttpClientError.ResponseError
+    const response = bareResponse(error.response, request, token)
+    const cause = OwnToken.withoutToken(error.cause, token)
+    return new HttpClientError.ResponseError({ ...error, request, response, cause }) as
+      & E
+      & HttpClientError.ResponseError
   }
   return error
 }

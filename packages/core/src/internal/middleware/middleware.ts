@@ -24,6 +24,7 @@ import * as Journeys from "./journeys.ts"
 import { parts } from "./perAttempt.ts"
 import { drained, isReplayable } from "./replay.ts"
 import { guard, restore, withoutFetchRedirects } from "./sendingSettings.ts"
+import * as Spans from "./spans.ts"
 
 type Request = HttpClientRequest.HttpClientRequest
 type Response = HttpClientResponse.HttpClientResponse
@@ -70,7 +71,13 @@ const noToken = Effect.suspend(() =>
 )
 
 /** The token on the request of one attempt, proven if it is bound. */
-const signed = (request: Request, token: AccessToken, call: Call) => {
+const signed = (request: Request, token: AccessToken, call: Call, fiber: Running) => {
+  if (!Spans.isTraced(fiber)) return attached(request, token, call)
+  call.isGuarded = true
+  return Effect.zipRight(Spans.guard(call), attached(request, token, call))
+}
+
+const attached = (request: Request, token: AccessToken, call: Call) => {
   if (!isBound(token)) {
     if (token.allowedOrigins === undefined) return Effect.succeed(authorize(request, token))
     call.isGuarded = true
@@ -109,7 +116,7 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
       if (refused !== undefined) return Effect.fail(refused)
       call.token = token
       noteUse(token, fiber)
-      return signed(request, token, call)
+      return signed(request, token, call, fiber)
     }
     if (call.renewed !== undefined) return authorized(call.renewed)
     const ready = Effect.flatMap(retriever(contextOf(request, call.options, undefined)), authorized)
@@ -167,8 +174,10 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
           token: undefined,
           renewed: undefined,
           healing: undefined,
+          services: undefined,
           isGuarded: false
         }
+        const restored = Effect.suspend(() => Effect.zipRight(restore(currentContext), Spans.restore(call)))
         const sent = postprocess<E2 | SendError, R2>(
           Effect.flatMap(request, (each) => prepare(each, call, fiber))
         )
@@ -183,7 +192,7 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
           if (response.status < 300 || !isHealable(response) || !isReplayable(request.body)) return otherwise(response)
           return Effect.flatMap(drained(response), (first) =>
             Effect.flatMap(renewal(request, token, call), (other) => {
-              if (other === undefined) return otherwise(first)
+              if (other === undefined) return otherwise(bare(first, call))
               call.renewed = other
               OAuthMetrics.count(OAuthMetrics.retried)
               return settle
@@ -205,14 +214,14 @@ export const middleware = <E2, R2>(retriever: TokenRetriever<E2, R2>, settings: 
               if (!call.isGuarded) {
                 return response.status < 300 ? Effect.succeed(response) : renew(response, Effect.succeed)
               }
-              return Effect.zipRight(restore(currentContext), heal(response, Effect.succeed))
+              return Effect.zipRight(restored, heal(response, Effect.succeed))
             },
             onFailure: (signed) => {
               const error = bareFailure(signed, call)
               const healed = error instanceof HttpClientError.ResponseError
                 ? heal(error.response, (response) => Effect.fail(withResponse(error, response)))
                 : Effect.fail(error)
-              return call.isGuarded ? Effect.zipRight(restore(currentContext), healed) : healed
+              return call.isGuarded ? Effect.zipRight(restored, healed) : healed
             }
           })
         )

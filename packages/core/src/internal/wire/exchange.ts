@@ -10,13 +10,14 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constTrue, identity } from "effect/Function"
+import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { type TokenEndpointError, TokenResponseInvalid, TokenTransportError } from "../../OAuthError.ts"
 import { execute } from "../middleware/perAttempt.ts"
 import { withoutFetchRedirects } from "../middleware/sendingSettings.ts"
+import { withoutContents } from "../tracing.ts"
 import { shown } from "../url.ts"
 import { parseRetryAfter } from "./retryAfter.ts"
 import * as SentOnce from "./sentOnce.ts"
@@ -141,7 +142,7 @@ export const exchange = <E = never>(options: Exchange<E>): Effect.Effect<Answer,
       withoutFetchRedirects,
       sending,
       // `oauth.token.request` is the span of this exchange; the platform's adds nothing but the trace headers.
-      options.propagateTrace ? identity : Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
+      options.propagateTrace ? withoutContents : Effect.locally(HttpClient.currentTracerDisabledWhen, constTrue),
       // The runtime logs a failure of its own helper fibers, and those fail with the platform's errors.
       Effect.withUnhandledErrorLogLevel(Option.none()),
       Effect.locallyWith(Headers.currentRedactedNames, (names) => [...names, "dpop", "dpop-nonce"])
