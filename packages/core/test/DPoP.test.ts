@@ -405,7 +405,7 @@ describe("nonces", () => {
       Effect.gen(function*() {
         assert.strictEqual(Redacted.value((yield* ClientCredentialsTokenManager.get("worker")).value), "with-as-2")
         const next = yield* ClientCredentialsTokenManager.get("worker", { forceRenewal: true })
-        assert.strictEqual(Redacted.value(next.value), "with as-4")
+        assert.strictEqual(Redacted.value(next.value), "with-as-4")
       })
     )
   })

@@ -115,6 +115,22 @@ async function* texts(...values: ReadonlyArray<string>) {
 const sentOf = (seen: ReadonlyArray<{ readonly header: Headers }>) =>
   seen.map(({ header }) => header.get("authorization"))
 
+describe("a token that the server repeats", () => {
+  it.scopedLive("is in no error", () =>
+    Effect.gen(function*() {
+      const echoing: Behaviour = { refuses: ({ header }) => ({ echo: header.get("authorization") ?? "" }) }
+      const { client } = yield* withRetriever(echoing, () => Effect.succeed(token("5ecr3t-token-of-the-call")))
+      const error = yield* Effect.flip(say(client, "hello"))
+      const { error: streamed } = yield* collected(client.count({ value: "3" }))
+      assert.isDefined(streamed)
+      for (const one of [error, streamed!]) {
+        assert.strictEqual(one.rawMessage, "Bearer <redacted>")
+        assert.strictEqual(one.metadata.get("echo"), "Bearer <redacted>")
+        assert.notInclude(printed(one), "5ecr3t")
+      }
+    }))
+})
+
 describe("ConnectInterceptor", () => {
   for (const protocol of protocols) {
     describe(protocol, () => {

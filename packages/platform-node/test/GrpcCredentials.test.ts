@@ -84,6 +84,23 @@ describe("GrpcCredentials", () => {
         assert.strictEqual(given.number, 1)
       }))
 
+    it.scopedLive("which an error does not show, though the server repeats it", () =>
+      Effect.gen(function*() {
+        const good = token("5ecr3t-token-of-the-call")
+        const { client, server } = yield* withRetriever(
+          { accepts: () => false, echoes: true },
+          () => Effect.succeed(good)
+        )
+        const error = yield* Effect.flip(answered((done) => client.Say("hello", done)))
+        const { error: streamed } = yield* collected(client.Count("3"))
+        assert.deepStrictEqual(sentOf(server.seen), Array(2).fill("Bearer 5ecr3t-token-of-the-call"))
+        assert.isDefined(streamed)
+        for (const one of [error, streamed!]) {
+          assert.include(printed(one), "not good: Bearer <redacted>")
+          assert.notInclude(printed(one), "5ecr3t")
+        }
+      }))
+
     it.scopedLive("but one that no header can carry, which is quoted nowhere", () =>
       Effect.gen(function*() {
         const bad = Object.assign(Object.create(AccessToken.AccessToken.prototype), {

@@ -95,7 +95,11 @@ export const serve = (
       seen.push(one)
       const refusal = behaviour.refuses(one, seen.length - 1)
       if (refusal !== undefined) {
-        throw new ConnectError("this token is not good", behaviour.code ?? Code.Unauthenticated, refusal)
+        throw new ConnectError(
+          refusal.echo ?? "this token is not good",
+          behaviour.code ?? Code.Unauthenticated,
+          refusal
+        )
       }
     }
     const implementation: ServiceImpl<typeof Echo> = {

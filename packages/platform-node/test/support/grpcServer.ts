@@ -62,6 +62,8 @@ export interface Behaviour {
   readonly early?: number | undefined
   readonly hangs?: boolean | undefined
   readonly refusal?: status | undefined
+  /** A refusal repeats the credentials. */
+  readonly echoes?: boolean | undefined
 }
 
 const metadataWith = (name: string, value: string) => {
@@ -83,8 +85,10 @@ export const serve = (
       const token = String(authorization[0] ?? "").replace(/^Bearer /, "")
       return behaviour.accepts(token) ? undefined : {
         code: behaviour.refusal ?? status.UNAUTHENTICATED,
-        details: "this token is not good",
-        metadata: metadataWith("reason", "revoked")
+        details: behaviour.echoes === true ? `not good: ${authorization.join()}` : "this token is not good",
+        metadata: behaviour.echoes === true
+          ? metadataWith("echo", authorization.join())
+          : metadataWith("reason", "revoked")
       }
     }
 

@@ -6,6 +6,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect"
 import type { AccessToken } from "@effect-oauth/core/AccessToken"
 import * as AccessTokenHttpClient from "@effect-oauth/core/AccessTokenHttpClient"
 import type { RequestContext, TokenRetriever } from "@effect-oauth/core/TokenRetriever"
+import * as UntrustedText from "@effect-oauth/core/UntrustedText"
 import * as Headers from "@effect/platform/Headers"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
@@ -13,6 +14,7 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
 import { tokenFailure } from "../tokenFailure.ts"
@@ -77,15 +79,34 @@ const begun = async (answer: Answer): Promise<Answer> => {
 }
 
 /** A stream that tells of the refusal that ends it, before its reader learns of it. */
-const watched = (answer: Answer, onRefusal: () => Promise<void>): Answer => {
+const watched = (
+  answer: Answer,
+  onRefusal: () => Promise<void>,
+  token: () => AccessToken | undefined
+): Answer => {
   if (!answer.stream) return answer
   const messages = answer.message[Symbol.asyncIterator]()
   const next = () =>
     messages.next().catch(async (error: unknown) => {
+      const sent = token()
       if (isUnauthenticated(error)) await onRefusal()
-      throw error
+      throw withoutToken(error, sent)
     })
   return { ...answer, message: { [Symbol.asyncIterator]: () => ({ next }) } }
+}
+
+/** An error is printed, and a server may repeat the token in it. */
+const withoutToken = (error: unknown, token: AccessToken | undefined): unknown => {
+  if (!(error instanceof ConnectError) || token === undefined) return error
+  const redact = (text: string) => UntrustedText.redact(text, [Redacted.value(token.value)])
+  const metadata = new globalThis.Headers(error.metadata)
+  for (const [name, value] of error.metadata) {
+    const redacted = redact(value)
+    if (redacted !== value) metadata.set(name, redacted)
+  }
+  const bare = new ConnectError(redact(error.rawMessage), error.code, metadata, undefined, error.cause)
+  bare.details = error.details
+  return bare
 }
 
 /** How an attempt ended. */
@@ -161,8 +182,8 @@ export const intercept = <E, R>(
     )
     if (Exit.isFailure(exit)) throw toConnectError(exit, request)
     if (outcome === undefined) throw new ConnectError("the call was not sent", Code.Internal)
-    if ("answer" in outcome) return watched(outcome.answer, renew)
+    if ("answer" in outcome) return watched(outcome.answer, renew, () => sent?.token)
     if (!isRepeatable(request) && isUnauthenticated(outcome.error)) await renew()
-    throw outcome.error
+    throw withoutToken(outcome.error, sent?.token)
   }
 }

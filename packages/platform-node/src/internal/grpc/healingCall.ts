@@ -4,6 +4,7 @@
 import type { AccessToken } from "@effect-oauth/core/AccessToken"
 import { isSame } from "@effect-oauth/core/AccessToken"
 import * as OAuthMetrics from "@effect-oauth/core/OAuthMetrics"
+import * as UntrustedText from "@effect-oauth/core/UntrustedText"
 import * as Headers from "@effect/platform/Headers"
 import {
   InterceptingCall,
@@ -15,6 +16,7 @@ import {
   status,
   type StatusObject
 } from "@grpc/grpc-js"
+import * as Redacted from "effect/Redacted"
 import { type CallState, newState, type Tokens } from "./callTokens.ts"
 
 type Sending = ReturnType<NextCall>
@@ -25,6 +27,17 @@ const headersOf = (metadata: Metadata): Headers.Headers =>
   Headers.fromInput(
     Object.entries(metadata.getMap()).filter((entry): entry is [string, string] => typeof entry[1] === "string")
   )
+
+/** grpc-js prints the status of an error, in which a server may repeat the token. */
+const withoutToken = (received: StatusObject, token: AccessToken | undefined): StatusObject => {
+  if (token === undefined || received.code === status.OK) return received
+  const secrets = [Redacted.value(token.value)]
+  const metadata = received.metadata.clone()
+  for (const [name, value] of Object.entries(metadata.getMap())) {
+    if (typeof value === "string") metadata.set(name, UntrustedText.redact(value, secrets))
+  }
+  return { ...received, details: UntrustedText.redact(received.details, secrets), metadata }
+}
 
 /** What is sent of a call that has one message, kept so that it can be sent again. */
 interface Kept {
@@ -201,7 +214,7 @@ class HealingCall implements Sending {
     this.#release()
     const isLacking = !this.#hasMessage && !this.#options.method_definition.responseStream
     if (isLacking) this.#listener.onReceiveMessage?.(null)
-    this.#listener.onReceiveStatus?.(this.#explained(received))
+    this.#listener.onReceiveStatus?.(withoutToken(this.#explained(received), this.#state.token))
   }
 
   /** grpc-js makes an error of the status with all of its fields. */
