@@ -95,11 +95,8 @@ export const serve = (
       seen.push(one)
       const refusal = behaviour.refuses(one, seen.length - 1)
       if (refusal !== undefined) {
-        throw new ConnectError(
-          refusal.echo ?? "this token is not good",
-          behaviour.code ?? Code.Unauthenticated,
-          refusal
-        )
+        const text = new Headers(refusal).get("echo") ?? "this token is not good"
+        throw new ConnectError(text, behaviour.code ?? Code.Unauthenticated, refusal)
       }
     }
     const implementation: ServiceImpl<typeof Echo> = {
