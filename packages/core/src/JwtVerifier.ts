@@ -46,7 +46,7 @@ export interface VerifiedJwt {
  *
  * The key is the one of the server's that has the `kid` of the JWT, for which they are read anew once if they lack it (see
  * `AuthorizationServer`); without a `kid`, the first ten that fit its `alg` are tried. A key does not count whose `use`,
- * `key_ops` or `alg` says that it is for something else, or that is too weak.
+ * `key_ops` or `alg` says that it is for something else, or that is too weak (RFC 8017 section 3.1).
  *
  * @since 0.1.0
  * @category tags

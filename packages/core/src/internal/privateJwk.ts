@@ -9,6 +9,7 @@ import type { JWK } from "jose"
 import { SigningAlgorithm } from "../OAuthValues.ts"
 import { byteLength, coordinateBytes, isBase64Url } from "./base64url.ts"
 import { shapeOf } from "./problem.ts"
+import { weakness } from "./weakKeys.ts"
 
 const isAlgorithm = Schema.is(SigningAlgorithm)
 
@@ -27,13 +28,6 @@ const curves: Readonly<Record<string, { readonly algorithm: SigningAlgorithm; re
 }
 
 const rsaPrivate = ["d", "p", "q", "dp", "dq", "qi"] as const
-
-/** The length of a number in bits, leading zeros not counted. */
-const bitLength = (text: string): number => {
-  const bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"))
-  const first = [...bytes].findIndex((byte) => byte !== "\0")
-  return first === -1 ? 0 : (bytes.length - first - 1) * 8 + (32 - Math.clz32(bytes.charCodeAt(first)))
-}
 
 type Jwk = Readonly<Record<string, unknown>>
 
@@ -99,8 +93,8 @@ const ofKind = (jwk: Jwk): Either.Either<PrivateJwk, string> => {
       const numbers = Object.fromEntries(["d", "n", "e", ...rsaPrivate].map((name) => [name, undefined]))
       const problem = lacking(jwk, numbers)
       if (problem !== undefined) return Either.left(problem)
-      const bits = bitLength(jwk.n as string)
-      if (bits < 2048) return Either.left(`${expected}, found an RSA key of ${bits} bits`)
+      const weak = weakness(jwk)
+      if (weak !== undefined) return Either.left(`${expected}, found ${weak}`)
       const rsa = SigningAlgorithm.literals.filter((algorithm) =>
         algorithm.startsWith("RS") || algorithm.startsWith("PS")
       )

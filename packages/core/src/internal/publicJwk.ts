@@ -8,6 +8,7 @@ import * as Predicate from "effect/Predicate"
 import * as jose from "jose"
 import type { SigningAlgorithm } from "../OAuthValues.ts"
 import { byteLength, coordinateBytes, isBase64Url } from "./base64url.ts"
+import { weakness } from "./weakKeys.ts"
 
 /** @internal */
 export interface PublicJwk {
@@ -32,8 +33,7 @@ const curve = (crv: keyof typeof coordinateBytes): Kind => {
 
 const edwards: Kind = { fixed: { crv: "Ed25519", kty: "OKP" }, sizes: { x: [32, 32] } }
 
-// An exponent is 3 or 65537. Long ones, or longer moduli than anybody uses, would make one signature cost as much as
-// thousands.
+// Longer exponents or moduli than anybody uses would make one signature cost as much as thousands.
 const rsa: Kind = { fixed: { kty: "RSA" }, sizes: { e: [1, 4], n: [256, 1024] } }
 
 const kindOf = (algorithm: SigningAlgorithm): Kind => {
@@ -83,21 +83,15 @@ export const parse = (jwk: unknown, algorithm: SigningAlgorithm): Either.Either<
     }
     members[name] = value
   }
+  const weak = weakness(members)
+  if (weak !== undefined) return Either.left(`is ${weak}`)
   const inOrder = sorted(members)
   return Either.right({ members: Object.freeze(inOrder), canonical: JSON.stringify(inOrder) })
 }
 
-/** Of the members of WebCrypto's type, which not every runtime declares. */
-const bitsOf = ({ algorithm }: jose.CryptoKey): number | undefined =>
-  (algorithm as { readonly modulusLength?: number }).modulusLength
-
 /** @internal Ready to verify signatures of `algorithm`. */
 export const importKey = ({ members }: PublicJwk, algorithm: SigningAlgorithm): Effect.Effect<jose.CryptoKey, string> =>
-  Effect.filterOrFail(
-    Effect.tryPromise({
-      try: () => jose.importJWK(members, algorithm) as Promise<jose.CryptoKey>,
-      catch: () => "is not a key of its kind"
-    }),
-    (publicKey) => (bitsOf(publicKey) ?? 2048) >= 2048,
-    () => "is an RSA key of less than 2048 bits"
-  )
+  Effect.tryPromise({
+    try: () => jose.importJWK(members, algorithm) as Promise<jose.CryptoKey>,
+    catch: () => "is not a key of its kind"
+  })
