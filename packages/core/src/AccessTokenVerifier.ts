@@ -14,13 +14,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { parseJwt } from "./internal/jws.ts"
 import { nameOf } from "./internal/problem.ts"
 import * as Introspections from "./internal/resource/introspections.ts"
 import * as TokenClaims from "./internal/resource/tokenClaims.ts"
+import * as Jwt from "./Jwt.ts"
 import { JwtVerifier } from "./JwtVerifier.ts"
 import type { DiscoveryError, TokenClientInvalid, TokenClientNotFound } from "./OAuthError.ts"
 import * as OAuthLogging from "./OAuthLogging.ts"
@@ -202,10 +203,10 @@ export const makeJwt = (
     return {
       verify: (token) =>
         Effect.gen(function*() {
-          const jwt = parseJwt(Redacted.value(token))
-          if (jwt === undefined) return yield* refused("foreign", "it is no JWT")
+          const jwt = Jwt.parse(Redacted.value(token))
+          if (Option.isNone(jwt)) return yield* refused("foreign", "it is no JWT")
           // Nothing of it is believed yet; this says only whose keys to try.
-          if (jwt.payload.iss !== issuer) return yield* refused("foreign", "it is of another issuer")
+          if (jwt.value.payload.iss !== issuer) return yield* refused("foreign", "it is of another issuer")
           const { header, payload } = yield* jwts.verify(client, token, { algorithms, types }).pipe(
             Effect.catchTags({
               JwtInvalid: ({ problem, reason }) => refused(reason, problem),
@@ -221,7 +222,8 @@ export const makeJwt = (
   })
 
 /** Which issuer a token names itself; an opaque one names none. */
-const issuerOf = (token: Redacted.Redacted<string>): unknown => parseJwt(Redacted.value(token))?.payload.iss
+const issuerOf = (token: Redacted.Redacted<string>): unknown =>
+  Option.getOrUndefined(Jwt.parse(Redacted.value(token)))?.payload.iss
 
 /** Some servers answer with an address that they are reached at, others not at all. */
 const isOther = (issuer: string | undefined, said: unknown): boolean =>
@@ -324,7 +326,7 @@ export const combine = (verifiers: ReadonlyArray<Verifier>): Verifier => ({
   verify: (token) => {
     // A JWT says whose it is, so another server would not know better.
     const decides = (error: TokenRefused | VerificationUnavailable): boolean =>
-      error._tag === "TokenRefused" ? !mayBeKnownElsewhere(error) : parseJwt(Redacted.value(token)) !== undefined
+      error._tag === "TokenRefused" ? !mayBeKnownElsewhere(error) : Option.isSome(Jwt.parse(Redacted.value(token)))
     const none: ReturnType<Verifier["verify"]> = Effect.fail(
       refused("foreign", "it is of no server that is known here")
     )

@@ -6,10 +6,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { AuthorizationServer, type JwtSource, type Keys } from "./AuthorizationServer.ts"
-import { type Jwt, parseJwt } from "./internal/jws.ts"
 import * as ServerKeys from "./internal/serverKeys.ts"
+import * as Jwt from "./Jwt.ts"
 import { type DiscoveryError, JwtInvalid } from "./OAuthError.ts"
 import type { SigningAlgorithm } from "./OAuthValues.ts"
 import * as SigningKey from "./SigningKey.ts"
@@ -62,7 +63,7 @@ export class JwtVerifier extends Context.Tag("@effect-oauth/core/JwtVerifier")<J
 /** `JWT` and `application/jwt` are the same. */
 const typeOf = (text: string): string => text.toLowerCase().replace(/^application\//, "")
 
-const hasType = ({ typ }: Jwt["header"], types: ReadonlyArray<string>): boolean =>
+const hasType = ({ typ }: Jwt.Claims, types: ReadonlyArray<string>): boolean =>
   typ === undefined || (typeof typ === "string" && types.some((type) => typeOf(type) === typeOf(typ)))
 
 /**
@@ -77,9 +78,9 @@ export const make: Effect.Effect<JwtVerifier["Type"], never, AuthorizationServer
     const verify = Effect.fnUntraced(function*(client: TokenClient, jws: string, options: Options) {
       const refused = (reason: JwtInvalid["reason"], problem: string) =>
         new JwtInvalid({ clientName: client.name, reason, problem })
-      const jwt = jws.length > client.maxResponseSize ? undefined : parseJwt(jws)
-      if (jwt === undefined) return yield* refused("form", "it is not a signed JWT in compact form")
-      const { header, payload } = jwt
+      const jwt = jws.length > client.maxResponseSize ? Option.none() : Jwt.parse(jws)
+      if (Option.isNone(jwt)) return yield* refused("form", "it is not a signed JWT in compact form")
+      const { header, payload } = jwt.value
       const { kid } = header
       if (header.crit !== undefined) return yield* refused("form", "its header has a crit, and no extension is known")
       if (kid !== undefined && typeof kid !== "string") return yield* refused("form", "its kid is not a string")

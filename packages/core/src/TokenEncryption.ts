@@ -17,6 +17,7 @@ import { found } from "./internal/problem.ts"
 import { EncryptionKeysInvalid } from "./OAuthError.ts"
 import * as OptionalServices from "./OptionalServices.ts"
 import { type Sealing, Signer, webCrypto } from "./Signer.ts"
+import * as StrictJson from "./StrictJson.ts"
 
 /**
  * Optional: without it, entries are written in clear.
@@ -152,8 +153,9 @@ export const layerSigner: Layer.Layer<never, never, Signer> = Layer.fresh(Layer.
 
 const headerOf = (sealed: string): { readonly kid: string; readonly entry: string } | undefined => {
   try {
-    const header: unknown = JSON.parse(new TextDecoder().decode(base64url.decode(sealed.split(".")[0] ?? "")))
-    const { alg, enc, entry, kid } = header as Record<string, unknown>
+    const header = StrictJson.parseObject(base64url.decode(sealed.split(".")[0] ?? ""))
+    if (Either.isLeft(header)) return undefined
+    const { alg, enc, entry, kid } = header.right
     const isOurs = alg === "dir" && enc === "A256GCM" && typeof kid === "string" && typeof entry === "string"
     return isOurs ? { kid, entry } : undefined
   } catch {

@@ -425,7 +425,7 @@ describe("DPoPVerifier", () => {
       [now - 0.25, "accepted"],
       [0, "time"],
       [-1, "time"],
-      [1e300, "time"],
+      [1e300, "malformed"],
       [now * 1000, "time"]
     ]
     for (const [iat, expected] of cases) {
@@ -436,13 +436,30 @@ describe("DPoPVerifier", () => {
         }))
     }
 
+    const other: ReadonlyArray<readonly [claims: Members, expected: string]> = [
+      [{ exp: now + 1 }, "accepted"],
+      [{ exp: now - 59 }, "accepted"],
+      [{ exp: now - 60 }, "time"],
+      [{ exp: `${now + 60}` }, "malformed"],
+      [{ nbf: now + 60 }, "accepted"],
+      [{ nbf: now + 61 }, "time"],
+      [{ nbf: `${now}` }, "malformed"]
+    ]
+    for (const [claims, expected] of other) {
+      it.effect(`${JSON.stringify(claims).replaceAll(`${now}`, "now ")}: ${expected} (RFC 7519 section 4.1)`, () =>
+        Effect.gen(function*() {
+          const verifier = yield* verifierWith()
+          assert.strictEqual(yield* outcomeOf(verifier, yield* generate(), { claims }), expected)
+        }))
+    }
+
     it.effect("an iat that JSON reads as infinity", () =>
       Effect.gen(function*() {
         const verifier = yield* verifierWith()
         const key = yield* generate()
         const sign = webCrypto.signing(key, { typ: "dpop+jwt", jwk: key.publicJwk })
         const proof = yield* sign(`{"jti":"a","htm":"GET","htu":"https://api.test/invoices","iat":1e999}`)
-        assert.strictEqual(yield* reasonOf(verifier, requestWith(proof)), "time")
+        assert.strictEqual(yield* reasonOf(verifier, requestWith(proof)), "malformed")
       }))
 
     it.effect("the window is an option", () =>

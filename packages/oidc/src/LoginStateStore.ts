@@ -6,6 +6,7 @@
 import * as OptionalServices from "@effect-oauth/core/OptionalServices"
 import { Signer } from "@effect-oauth/core/Signer"
 import * as SteadyClock from "@effect-oauth/core/SteadyClock"
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import * as TokenEncryptions from "@effect-oauth/core/TokenEncryption"
 import { TokenStore } from "@effect-oauth/core/TokenStore"
@@ -72,7 +73,7 @@ const lifetime = Duration.minutes(10)
 /** So many tabs of one browser can be on their way at once. */
 const most = 8
 
-const Text = Schema.parseJson(LoginState)
+const Text = StrictJson.schema(LoginState)
 const decode = Schema.decodeEither(Text)
 const encode = Schema.encode(Text)
 

@@ -380,6 +380,7 @@ export class LogoutTokenInvalid
       "aud",
       "iat",
       "exp",
+      "nbf",
       "events",
       "nonce",
       "subject",

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import * as TokenStore from "@effect-oauth/core/TokenStore"
 import * as Context from "effect/Context"
@@ -78,7 +79,7 @@ const eventOf = (event: TokenStore.TokenStoreEvent): Option.Option<SessionStoreE
   }
 }
 
-const Text = Schema.parseJson(SessionContent)
+const Text = StrictJson.schema(SessionContent)
 const decode = Schema.decodeEither(Text)
 const encode = Schema.encode(Text)
 

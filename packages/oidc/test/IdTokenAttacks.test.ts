@@ -206,6 +206,15 @@ describe("userinfo", () => {
       ["the user, signed by another issuer", (bend, provider) => {
         bend.userInfo = signed(provider, { iss: "https://evil.example" })
       }],
+      ["the user, signed and expired", (bend, provider) => {
+        bend.userInfo = signed(provider, { exp: Provider.seconds() - 61 })
+      }],
+      ["the user, signed and not valid yet", (bend, provider) => {
+        bend.userInfo = signed(provider, { nbf: Provider.seconds() + 3600 })
+      }],
+      ["the user, signed with a text for exp", (bend, provider) => {
+        bend.userInfo = signed(provider, { exp: "9999999999" })
+      }],
       ["the user, with alg none", (bend) => {
         bend.userInfo = (honest) => ({
           headers: { "content-type": "application/jwt" },
@@ -244,6 +253,8 @@ describe("userinfo", () => {
   for (
     const [how, bends] of [["plain", honest], ["signed", (bend, provider) => {
       bend.userInfo = signed(provider, {})
+    }], ["signed, in its time", (bend, provider) => {
+      bend.userInfo = signed(provider, { exp: Provider.seconds() - 50, nbf: Provider.seconds() + 50 })
     }]] as ReadonlyArray<readonly [string, Bends]>
   ) {
     it.scopedLive(`tells more of the user, ${how}; what the ID token says goes before`, () =>

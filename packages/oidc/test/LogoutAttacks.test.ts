@@ -102,6 +102,8 @@ describe("a logout token", () => {
       ["is too old", "older than 600 s", { iat: Provider.seconds() - 670 }],
       ["is from the future", "future", { iat: Provider.seconds() + 3600 }],
       ["has no iat", "iat", { iat: undefined }],
+      ["is not valid yet", "not valid yet", { nbf: Provider.seconds() + 3600 }],
+      ["has a text for nbf", "nbf", { nbf: "0" }],
       ["has neither sub nor sid", "neither sub nor sid", { sub: undefined, sid: undefined }],
       ["has an empty sid", "sid", { sid: "" }],
       ["has a number for sub", "sub", { sub: 7, sid: undefined }],

@@ -58,7 +58,10 @@ describe("a signed answer to a login", () => {
     ["is of another server", (claims) => ({ ...claims, iss: "https://evil.example" })],
     ["is for another client", (claims) => ({ ...claims, aud: "other" })],
     ["has expired", (claims) => ({ ...claims, exp: seconds() - 120 })],
-    ["never expires", ({ exp: _, ...claims }) => claims]
+    ["never expires", ({ exp: _, ...claims }) => claims],
+    ["is not valid yet", (claims) => ({ ...claims, nbf: seconds() + 3600 })],
+    ["has a text for nbf", (claims) => ({ ...claims, nbf: "0" })],
+    ["is from the future", (claims) => ({ ...claims, iat: seconds() + 3600 })]
   ]
   for (const [what, change] of forged) {
     it.scopedLive(`is refused if it ${what}`, () =>

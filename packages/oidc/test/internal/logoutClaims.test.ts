@@ -36,7 +36,8 @@ describe("logoutClaims", () => {
     ["other events beside", { events: { [event]: {}, "urn:other": 1 } }],
     ["an event with members", { events: { [event]: { a: 1 } } }],
     ["a token as old as it may be", { iat: now - 660, exp: now - 59 }],
-    ["a server whose clock is ahead", { iat: now + 60 }]
+    ["a server whose clock is ahead", { iat: now + 60 }],
+    ["an nbf within the tolerance", { nbf: now + 60 }]
   ]
   for (const [what, changes] of accepted) {
     it(`accepts ${what}`, () => {
@@ -69,13 +70,15 @@ describe("logoutClaims", () => {
     ["an event that is true", { events: { [event]: true } }, "events", noEvent],
     ["an event that is null", { events: { [event]: null } }, "events", noEvent],
     ["an event that is an array", { events: { [event]: [] } }, "events", noEvent],
-    ["no iat", { iat: undefined }, "iat", "its iat is not a number"],
+    ["no iat", { iat: undefined }, "iat", "it has no iat"],
     ["an iat that is text", { iat: String(now) }, "iat", "its iat is not a number"],
     ["an iat in the future", { iat: now + 61 }, "iat", "its iat is in the future"],
     ["an old token that does not expire", { iat: now - 661, exp: now + 1e9 }, "iat", "it is older than 600 s"],
-    ["no exp", { exp: undefined }, "exp", "its exp is not a number"],
+    ["no exp", { exp: undefined }, "exp", "it has no exp"],
     ["an exp of 1e999", { exp: Infinity }, "exp", "its exp is not a number"],
     ["an exp that is over", { exp: now - 60 }, "exp", "it has expired"],
+    ["an nbf in the future", { nbf: now + 61 }, "nbf", "it is not valid yet"],
+    ["an nbf that is text", { nbf: String(now) }, "nbf", "its nbf is not a number"],
     ["no jti", { jti: undefined }, "jti", wrongJti],
     ["an empty jti", { jti: "" }, "jti", wrongJti],
     ["a jti that is a number", { jti: 1 }, "jti", wrongJti],
@@ -94,7 +97,7 @@ describe("logoutClaims", () => {
   }
 
   it("refuses everything when the time is unknown", () => {
-    assert.strictEqual(logoutProblem(good, expected, NaN)?.reason, "iat")
+    assert.strictEqual(logoutProblem(good, expected, NaN)?.reason, "exp")
   })
 
   describe("readLogout", () => {

@@ -21,8 +21,8 @@ export interface Seen {
 export interface Answer {
   readonly status?: number | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
-  /** An object is sent as JSON. */
-  readonly body?: string | object | undefined
+  /** An object is sent as JSON, bytes as they are. */
+  readonly body?: string | Uint8Array | object | undefined
 }
 
 /** What was asked for at the authorization endpoint, pushed or signed parameters in place. */
@@ -71,6 +71,8 @@ export interface Provider {
   /** A new key is published in place of the old one. */
   readonly rotateKeys: (alg?: string) => Effect.Effect<void>
   readonly sign: (claims: Json, header?: Partial<jose.JWTHeaderParameters>) => Effect.Effect<string>
+  /** A payload that need not be JSON. */
+  readonly signText: (payload: string | Uint8Array) => Promise<string>
 }
 
 const newKey = async (alg: string): Promise<SigningKey> => {
@@ -86,9 +88,9 @@ const read = async (request: http.IncomingMessage): Promise<string> => {
 }
 
 const send = (response: http.ServerResponse, { body = "", headers = {}, status = 200 }: Answer): void => {
-  const isJson = typeof body !== "string"
-  response.writeHead(status, { ...(isJson ? { "content-type": "application/json" } : {}), ...headers })
-  response.end(isJson ? JSON.stringify(body) : body)
+  const isRaw = typeof body === "string" || body instanceof Uint8Array
+  response.writeHead(status, { ...(isRaw ? {} : { "content-type": "application/json" }), ...headers })
+  response.end(isRaw ? body : JSON.stringify(body))
 }
 
 /** The page by which a browser posts the answer. */
@@ -258,6 +260,10 @@ export const start: Effect.Effect<Provider, never, Scope.Scope> = Effect.gen(fun
       Effect.promise(async () => {
         key = await newKey(alg)
       }),
-    sign: (claims, header) => Effect.promise(() => sign(claims, header))
+    sign: (claims, header) => Effect.promise(() => sign(claims, header)),
+    signText: (payload) =>
+      new jose.CompactSign(typeof payload === "string" ? new TextEncoder().encode(payload) : payload)
+        .setProtectedHeader({ alg: key.alg, kid: key.kid })
+        .sign(key.privateKey)
   }
 })

@@ -16,6 +16,7 @@ import { AccessToken } from "../../AccessToken.ts"
 import { type TokenStoreError } from "../../OAuthError.ts"
 import type { Log } from "../../OAuthLogging.ts"
 import * as OAuthMetrics from "../../OAuthMetrics.ts"
+import * as StrictJson from "../../StrictJson.ts"
 import type { TokenEncryption } from "../../TokenEncryption.ts"
 import type { Lock, Stored, TokenStore, TokenStoreEvent } from "../../TokenStore.ts"
 import * as StoreGuard from "../store/storeGuard.ts"
@@ -74,7 +75,7 @@ export interface Options {
   readonly lease: Duration.Duration
 }
 
-const Text = Schema.parseJson(AccessToken)
+const Text = StrictJson.schema(AccessToken)
 const encode = Schema.encode(Text)
 const decode = Schema.decodeUnknownEither(Text)
 

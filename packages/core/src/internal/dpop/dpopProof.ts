@@ -3,8 +3,9 @@
  * that quote nothing a client sent.
  */
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Jwt from "../../Jwt.ts"
 import type { SigningAlgorithm } from "../../OAuthValues.ts"
-import { parseJwt } from "../jws.ts"
 import * as PublicJwk from "../publicJwk.ts"
 import { normalize } from "./targetUri.ts"
 
@@ -87,12 +88,14 @@ export const parse = (
   if (field === undefined || field === "") return refused("missing", "there is no DPoP header")
   if (field.length > maxLength) return refused("malformed", `it is longer than ${maxLength} characters`)
   if (field.includes(",")) return refused("malformed", "there is more than one DPoP header")
-  const jwt = parseJwt(field)
-  if (jwt === undefined) return refused("malformed", "it is not a signed JWT")
-  return Either.flatMap(
-    joseHeader(jwt.header, algorithms),
-    (head) => Either.map(claimsOf(jwt.payload), (body) => ({ jws: field, ...head, ...body }))
-  )
+  return Option.match(Jwt.parse(field), {
+    onNone: () => refused("malformed", "it is not a signed JWT"),
+    onSome: ({ header, payload }) =>
+      Either.flatMap(
+        joseHeader(header, algorithms),
+        (head) => Either.map(claimsOf(payload), (body) => ({ jws: field, ...head, ...body }))
+      )
+  })
 }
 
 /** @internal */
@@ -108,12 +111,16 @@ export interface Expected {
   readonly nonces: ReadonlyArray<string> | undefined
 }
 
-const late = ({ iat }: Proof, { now, window }: Expected): string | undefined => {
-  const age = now - iat * 1000
-  if (Math.abs(age) <= window) return undefined
-  const side = age > 0 ? "old" : "ahead of this server's clock"
-  return `it is more than ${window / 1000} s ${side}`
-}
+/** A proof is made for the moment in which it is sent. */
+const untimely = ({ claims }: Proof, { now, window }: Expected): Refused | undefined =>
+  Option.getOrUndefined(Option.map(
+    Jwt.timeProblem(claims, { now, clockTolerance: window, maxAge: 0, required: ["iat"] }),
+    ({ claim, kind, problem }): Refused => {
+      if (kind === "malformed" || kind === "missing") return { reason: "malformed", problem }
+      const side = kind === "over" ? "old" : "ahead of this server's clock"
+      return { reason: "time", problem: claim === "iat" ? `it is more than ${window / 1000} s ${side}` : problem }
+    }
+  ))
 
 /** @internal Whether a proof was made for this request, at this time. */
 export const judge = (proof: Proof, expected: Expected): Either.Either<void, Refused> => {
@@ -129,6 +136,6 @@ export const judge = (proof: Proof, expected: Expected): Either.Either<void, Ref
       : "its nonce is not of this server's last"
     return refused("nonce", how)
   }
-  const problem = late(proof, expected)
-  return problem === undefined ? Either.void : refused("time", problem)
+  const problem = untimely(proof, expected)
+  return problem === undefined ? Either.void : Either.left(problem)
 }

@@ -3,7 +3,9 @@
  * effect. Problems are sentences that quote nothing of the token.
  */
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Jwt from "../../Jwt.ts"
 
 /** @internal */
 export type Claims = Readonly<Record<string, unknown>>
@@ -55,29 +57,39 @@ const scopeOf = ({ scope, scp }: Claims): ReadonlyArray<string> => [
   ...new Set(listOf(scope ?? scp).flatMap((text) => text.split(" ")).filter((item) => item !== ""))
 ]
 
-/** Seconds since 1970, of a date that there can be (RFC 7519 section 2). */
-const isDate = (value: unknown): value is number => typeof value === "number" && Math.abs(value) <= 8.64e12
-
 /** Of which a wrong one makes a token no good; what else is wrong counts as absent. */
-const types = {
-  exp: isDate,
-  iat: isDate,
-  nbf: isDate,
-  sub: isText,
-  client_id: isText
-}
-
-const shapeProblem = (claims: Claims, required: ReadonlyArray<string>): string | undefined => {
-  for (const [name, isGood] of Object.entries(types)) {
+const nameProblem = (claims: Claims, required: Expected["required"]): string | undefined => {
+  for (const name of ["sub", "client_id"] as const) {
     const value = claims[name]
     if (value === undefined || value === null) {
       if (required.includes(name)) return `it has no ${name}`
-    } else if (!isGood(value)) return `its ${name} is not of the right type`
+    } else if (!isText(value)) return `its ${name} is not of the right type`
   }
   return undefined
 }
 
-const dateOf = (value: unknown): number | undefined => isDate(value) ? value * 1000 : undefined
+const isTime = (name: Expected["required"][number]): name is "exp" | "iat" => name === "exp" || name === "iat"
+
+/** Some servers write `null` for what they do not know. */
+const timesOf = ({ exp, iat, nbf }: Claims): Claims => ({
+  exp: exp ?? undefined,
+  iat: iat ?? undefined,
+  nbf: nbf ?? undefined
+})
+
+const timeProblem = (
+  claims: Claims,
+  { clockTolerance, now, required }: Expected
+): { readonly problem: string; readonly reason: Reason } | undefined =>
+  Option.getOrUndefined(Option.map(
+    Jwt.timeProblem(timesOf(claims), { now, clockTolerance, required: required.filter(isTime) }),
+    ({ kind, problem }) => ({
+      problem,
+      reason: kind === "over" ? "expired" : kind === "early" ? "notYet" : "claims"
+    })
+  ))
+
+const dateOf = (value: unknown): number | undefined => typeof value === "number" ? value * 1000 : undefined
 
 /** What binds a token in a way that nobody here can check makes it useless here (RFC 7800 section 3.1). */
 const bindingProblem = ({ cnf, token_type: type }: Claims): string | undefined => {
@@ -92,20 +104,14 @@ const bindingProblem = ({ cnf, token_type: type }: Claims): string | undefined =
 
 /** @internal */
 export const read = (claims: Claims, expected: Expected): Either.Either<Read, Refused> => {
-  const shape = shapeProblem(claims, expected.required)
-  if (shape !== undefined) return refused("claims", shape)
+  const name = nameProblem(claims, expected.required)
+  if (name !== undefined) return refused("claims", name)
   const audience = listOf(claims.aud)
   if (expected.audience.length > 0 && !expected.audience.some((one) => audience.includes(one))) {
     return refused("audience", "it is for another audience")
   }
-  const expiresAt = dateOf(claims.exp)
-  if (expiresAt !== undefined && expected.now >= expiresAt + expected.clockTolerance) {
-    return refused("expired", "it has expired")
-  }
-  const notBefore = dateOf(claims.nbf)
-  if (notBefore !== undefined && expected.now < notBefore - expected.clockTolerance) {
-    return refused("notYet", "it is not valid yet")
-  }
+  const time = timeProblem(claims, expected)
+  if (time !== undefined) return refused(time.reason, time.problem)
   const binding = bindingProblem(claims)
   if (binding !== undefined) return refused("binding", binding)
   const cnf = Predicate.isReadonlyRecord(claims.cnf) ? claims.cnf : {}
@@ -114,7 +120,7 @@ export const read = (claims: Claims, expected: Expected): Either.Either<Read, Re
     clientId: textOf(claims.client_id) ?? textOf(claims.azp),
     scope: scopeOf(claims),
     audience,
-    expiresAt,
+    expiresAt: dateOf(claims.exp),
     authTime: dateOf(claims.auth_time),
     acr: textOf(claims.acr),
     keyThumbprint: textOf(cnf.jkt),

@@ -10,10 +10,11 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { TokenStoreError } from "../../OAuthError.ts"
+import * as StrictJson from "../../StrictJson.ts"
 import type { Driver } from "../../TokenStore.ts"
 import * as MemoryDriver from "./memoryDriver.ts"
 
-const Entry = Schema.parseJson(Schema.Struct({
+const Entry = StrictJson.schema(Schema.Struct({
   value: Schema.String,
   version: Schema.String,
   fence: Schema.Number,

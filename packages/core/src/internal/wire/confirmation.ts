@@ -1,5 +1,6 @@
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as jose from "jose"
+import * as Jwt from "../../Jwt.ts"
 
 /** @internal What a token says it is bound to. */
 export interface Confirmation {
@@ -13,11 +14,8 @@ const textOf = (value: unknown): string | undefined => typeof value === "string"
 
 /** @internal The `cnf` of a token that is a JWT; of any other token nothing is known. */
 export const confirmationOf = (token: string): Confirmation => {
-  try {
-    const { cnf } = jose.decodeJwt(token)
-    if (Predicate.isReadonlyRecord(cnf)) return { jkt: textOf(cnf.jkt), certificate: textOf(cnf["x5t#S256"]) }
-  } catch {
-    // not a JWT: an opaque token is as good
-  }
-  return { jkt: undefined, certificate: undefined }
+  const cnf = Option.getOrUndefined(Jwt.parse(token))?.payload.cnf
+  return Predicate.isReadonlyRecord(cnf)
+    ? { jkt: textOf(cnf.jkt), certificate: textOf(cnf["x5t#S256"]) }
+    : { jkt: undefined, certificate: undefined }
 }

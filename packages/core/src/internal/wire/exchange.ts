@@ -26,7 +26,7 @@ import * as SentOnce from "./sentOnce.ts"
 export interface Answer {
   readonly status: number
   readonly headers: Headers.Headers
-  readonly body: string
+  readonly body: Uint8Array
   readonly retryAfter: Duration.Duration | undefined
   /** When the request was sent, in milliseconds since 1970. */
   readonly sentAt: number
@@ -73,20 +73,31 @@ const codeOf = (error: unknown, depth = 0): string | undefined => {
   return Predicate.hasProperty(error, "cause") ? codeOf(error.cause, depth + 1) : undefined
 }
 
+const joined = (chunks: ReadonlyArray<Uint8Array>, size: number): Uint8Array => {
+  const [first] = chunks
+  if (first !== undefined && chunks.length === 1) return first
+  const bytes = new Uint8Array(size)
+  let offset = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset)
+    offset += chunk.byteLength
+  }
+  return bytes
+}
+
 const readBody = (
   response: HttpClientResponse.HttpClientResponse,
   limit: number
-): Effect.Effect<string, HttpClientError.ResponseError | BodyTooLarge> => {
-  const decoder = new TextDecoder()
+): Effect.Effect<Uint8Array, HttpClientError.ResponseError | BodyTooLarge> => {
+  const chunks: Array<Uint8Array> = []
   let size = 0
-  return Stream.runFoldEffect(response.stream, "", (text, chunk) => {
+  return Stream.runForEach(response.stream, (chunk) => {
     size += chunk.byteLength
-    return size > limit
-      ? Effect.fail(new BodyTooLarge())
-      : Effect.succeed(text + decoder.decode(chunk, { stream: true }))
+    chunks.push(chunk)
+    return size > limit ? Effect.fail(new BodyTooLarge()) : Effect.void
   }).pipe(
-    Effect.map((text) => text + decoder.decode()),
-    Effect.catchIf((error) => error._tag === "ResponseError" && error.reason === "EmptyBody", () => Effect.succeed(""))
+    Effect.catchIf((error) => error._tag === "ResponseError" && error.reason === "EmptyBody", () => Effect.void),
+    Effect.map(() => joined(chunks, size))
   )
 }
 

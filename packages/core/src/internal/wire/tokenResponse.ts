@@ -3,8 +3,9 @@
  * text are accepted; what cannot be read never throws.
  */
 import * as Duration from "effect/Duration"
-import * as Predicate from "effect/Predicate"
+import * as Either from "effect/Either"
 import { TokenEndpointError, TokenResponseInvalid } from "../../OAuthError.ts"
+import * as StrictJson from "../../StrictJson.ts"
 import * as UntrustedText from "../../UntrustedText.ts"
 import type { Answer } from "./exchange.ts"
 
@@ -21,16 +22,18 @@ export interface From {
 
 const textOf = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
 
-/** @internal The JSON object of an answer, or what is there instead. */
-export const jsonObject = (body: string): Json | string => {
-  const text = body.trim()
-  if (text === "") return "its body is empty"
-  try {
-    const json: unknown = JSON.parse(text)
-    return Predicate.isReadonlyRecord(json) ? json : "its body is JSON, but not an object"
-  } catch {
-    return text.startsWith("<") ? "its body is HTML or XML, not JSON" : "its body is not JSON"
-  }
+/** What a body that is not read begins with, whatever its encoding is. */
+const startOf = (body: Uint8Array): string => new TextDecoder().decode(body.subarray(0, 1024)).trimStart()
+
+/** @internal The JSON object of an answer, or what is there instead. Its size was bounded as it came. */
+export const jsonObject = (body: Uint8Array): Json | string => {
+  const json = StrictJson.parseObject(body, { maxSize: Number.POSITIVE_INFINITY })
+  if (Either.isRight(json)) return json.right
+  const { problem, reason } = json.left
+  if (reason !== "syntax" && reason !== "encoding") return `its body ${problem}`
+  const start = startOf(body)
+  if (start === "") return "its body is empty"
+  return start.startsWith("<") ? "its body is HTML or XML, not JSON" : `its body ${problem}`
 }
 
 /** @internal The error code of an answer, if it has one. */

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import type { OidcClient } from "../../OidcClient.ts"
-import { audienceProblem, expiryProblem } from "../token/idTokenClaims.ts"
+import { audienceProblem, timeProblem } from "../token/idTokenClaims.ts"
 import { unverifiedClaims } from "../token/unverifiedClaims.ts"
 
 const longest = 32 * 1024
@@ -50,5 +50,6 @@ export const problemOf = (
     const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     if (payload.iss !== client.issuer) return "its iss is another server than the login was sent to"
     return audienceProblem(payload, client.login.clientId) ??
-      expiryProblem(payload, Duration.toSeconds(client.clockTolerance), now)
+      timeProblem(payload, { now, clockTolerance: Duration.toSeconds(client.clockTolerance), required: ["exp"] })
+        ?.problem
   })

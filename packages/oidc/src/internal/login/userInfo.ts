@@ -6,19 +6,22 @@ import * as AccessTokenHttpClient from "@effect-oauth/core/AccessTokenHttpClient
 import type { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
 import type { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
 import type { DiscoveryError } from "@effect-oauth/core/OAuthError"
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { OidcClient } from "../../OidcClient.ts"
 import { UserInfoInvalid } from "../../OidcError.ts"
+import { audienceProblem, timeProblem } from "../token/idTokenClaims.ts"
 
 /** @internal */
 export type Claims = Readonly<Record<string, unknown>>
@@ -29,31 +32,27 @@ export interface UserInfo {
   (client: OidcClient, token: AccessToken, sub: string): Effect.Effect<Claims, UserInfoInvalid | DiscoveryError>
 }
 
-/** The body as text; fails with `tooLarge` as soon as more than `limit` bytes have come. */
+/** The body; fails with `tooLarge` as soon as more than `limit` bytes have come. */
 const read = (
   response: HttpClientResponse.HttpClientResponse,
   limit: number,
   tooLarge: UserInfoInvalid
 ) => {
-  const decoder = new TextDecoder()
+  const chunks: Array<Uint8Array> = []
   let size = 0
-  return Stream.runFoldEffect(response.stream, "", (text, chunk) => {
-    size += chunk.byteLength
-    return size > limit ? Effect.fail(tooLarge) : Effect.succeed(text + decoder.decode(chunk, { stream: true }))
-  })
+  return Effect.map(
+    Stream.runForEach(response.stream, (chunk) => {
+      size += chunk.byteLength
+      chunks.push(chunk)
+      return size > limit ? Effect.fail(tooLarge) : Effect.void
+    }),
+    () => {
+      const bytes = new Uint8Array(size)
+      chunks.reduce((offset, chunk) => (bytes.set(chunk, offset), offset + chunk.byteLength), 0)
+      return bytes
+    }
+  )
 }
-
-const parse = (text: string): Claims | undefined => {
-  try {
-    const json: unknown = JSON.parse(text)
-    return Predicate.isReadonlyRecord(json) ? json : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const isFor = (audience: unknown, clientId: string): boolean =>
-  audience === clientId || (Array.isArray(audience) && audience.includes(clientId))
 
 /** @internal */
 export const make = (services: {
@@ -98,26 +97,34 @@ export const make = (services: {
     )
   }
 
+  const signed = (client: OidcClient, jwt: string) =>
+    Effect.gen(function*() {
+      const invalid = (problem: string) => new UserInfoInvalid({ clientName: client.name, problem, retryable: false })
+      const { payload } = yield* Effect.catchTag(
+        verifier.verify(client.login, Redacted.make(jwt), { algorithms: client.idTokenAlgorithms, source: "server" }),
+        "JwtInvalid",
+        ({ problem }) => Effect.fail(invalid(problem))
+      )
+      if (payload.iss !== client.issuer || audienceProblem(payload, client.login.clientId) !== undefined) {
+        return yield* invalid("it is signed for another client or by another server")
+      }
+      const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+      const untimely = timeProblem(payload, { now, clockTolerance: Duration.toSeconds(client.clockTolerance) })
+      return untimely === undefined ? payload : yield* invalid(untimely.problem)
+    })
+
   return (client, token, sub) =>
     Effect.gen(function*() {
       const invalid = (problem: string) => new UserInfoInvalid({ clientName: client.name, problem, retryable: false })
       const { userInfoEndpoint } = yield* server.metadata(client.login)
       if (userInfoEndpoint === undefined) return yield* invalid("the server's metadata names no userinfo_endpoint")
       const { body, isSigned } = yield* ask(client, userInfoEndpoint, token)
-      const claims = isSigned
-        ? (yield* Effect.catchTag(
-          verifier.verify(client.login, Redacted.make(body.trim()), {
-            algorithms: client.idTokenAlgorithms,
-            source: "server"
-          }),
-          "JwtInvalid",
-          ({ problem }) => Effect.fail(invalid(problem))
-        )).payload
-        : parse(body)
-      if (claims === undefined) return yield* invalid("it is not a JSON object")
-      if (isSigned && (claims.iss !== client.issuer || !isFor(claims.aud, client.login.clientId))) {
-        return yield* invalid("it is signed for another client or by another server")
-      }
+      const claims = yield* isSigned
+        ? signed(client, new TextDecoder().decode(body).trim())
+        : Effect.mapError(
+          StrictJson.parseObject(body, { maxSize: client.login.maxResponseSize }),
+          ({ problem }) => invalid(`it ${problem}`)
+        )
       if (claims.sub !== sub) return yield* invalid("it is about another user than the ID token")
       return claims
     })

@@ -4,14 +4,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import type { LogoutTokenInvalid } from "../../OidcError.ts"
-import {
-  audienceProblem,
-  type Claims,
-  expiryProblem,
-  isSubject,
-  issuedAtProblem,
-  isTime
-} from "../token/idTokenClaims.ts"
+import { audienceProblem, type Claims, isSubject, isTime, timeProblem } from "../token/idTokenClaims.ts"
 
 /** @internal */
 export interface LogoutProblem {
@@ -49,13 +42,7 @@ const maxSidLength = 1024
 const isText = (value: unknown, maxLength: number): value is string =>
   typeof value === "string" && value !== "" && value.length <= maxLength
 
-type Check = (claims: Claims, expected: LogoutExpectations, now: number) => string | undefined
-
-const iatProblem: Check = (claims, { clockTolerance }, now) => {
-  const problem = issuedAtProblem(claims, clockTolerance, now)
-  if (problem !== undefined || !isTime(claims.iat)) return problem
-  return now - claims.iat <= maxAge + clockTolerance ? undefined : `it is older than ${maxAge} s`
-}
+type Check = (claims: Claims, expected: LogoutExpectations, now: number) => string | LogoutProblem | undefined
 
 const eventsProblem: Check = ({ events }) => {
   if (!Predicate.isReadonlyRecord(events)) return "its events is not an object"
@@ -78,8 +65,10 @@ const checks: ReadonlyArray<readonly [reason: LogoutProblem["reason"], check: Ch
   ["aud", (claims, { clientId }) => audienceProblem(claims, clientId)],
   ["nonce", (claims) => Object.hasOwn(claims, "nonce") ? "it has a nonce" : undefined],
   ["events", eventsProblem],
-  ["iat", iatProblem],
-  ["exp", (claims, { clockTolerance }, now) => expiryProblem(claims, clockTolerance, now)],
+  [
+    "exp",
+    (claims, { clockTolerance }, now) => timeProblem(claims, { now, clockTolerance, maxAge, required: ["exp", "iat"] })
+  ],
   [
     "jti",
     ({ jti }) => isText(jti, maxJtiLength) ? undefined : `its jti is not a string of 1 to ${maxJtiLength} characters`
@@ -95,7 +84,7 @@ export const logoutProblem = (
 ): LogoutProblem | undefined => {
   for (const [reason, check] of checks) {
     const problem = check(claims, expected, now)
-    if (problem !== undefined) return { reason, problem }
+    if (problem !== undefined) return typeof problem === "string" ? { reason, problem } : problem
   }
   return undefined
 }

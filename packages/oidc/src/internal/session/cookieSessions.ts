@@ -4,6 +4,7 @@
  */
 import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { Signer } from "@effect-oauth/core/Signer"
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import type { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -50,7 +51,7 @@ class Cookie extends Schema.Class<Cookie>("Cookie")({
   content: SessionContent
 }) {}
 
-const Text = Schema.parseJson(Cookie)
+const Text = StrictJson.schema(Cookie)
 const decode = Schema.decodeEither(Text)
 const encode = Schema.encode(Text)
 

@@ -4,6 +4,7 @@
  */
 import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { Signer } from "@effect-oauth/core/Signer"
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import type { TokenEncryption } from "@effect-oauth/core/TokenEncryption"
 import type { TokenStore } from "@effect-oauth/core/TokenStore"
 import type * as Duration from "effect/Duration"
@@ -38,7 +39,7 @@ export interface SharedRotations {
   readonly end: (key: string) => Effect.Effect<void>
 }
 
-const Text = Schema.parseJson(
+const Text = StrictJson.schema(
   Schema.Struct({ revision: Schema.Number, content: Schema.UndefinedOr(SessionContent).pipe(Schema.optional) })
 )
 const decode = Schema.decodeEither(Text)

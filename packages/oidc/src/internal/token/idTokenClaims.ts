@@ -2,7 +2,9 @@
  * What an ID token whose signature is good has to say (OpenID Connect Core 1.0 sections 2, 3.1.3.7 and 12.2). Times are
  * seconds since 1970. Comparisons are written so that what is no number is refused.
  */
+import * as Jwt from "@effect-oauth/core/Jwt"
 import * as Encoding from "effect/Encoding"
+import * as Option from "effect/Option"
 import type { IdTokenInvalid } from "../../OidcError.ts"
 
 /** @internal */
@@ -41,7 +43,7 @@ export interface IdTokenExpectations {
   } | undefined
 }
 
-type Check = (claims: Claims, expected: IdTokenExpectations, now: number) => string | undefined
+type Check = (claims: Claims, expected: IdTokenExpectations, now: number) => string | IdTokenProblem | undefined
 
 /** @internal */
 export const isTime = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value)
@@ -63,18 +65,6 @@ export const audienceProblem = ({ aud }: Claims, clientId: string): string | und
   return audiences.includes(clientId) ? undefined : "its aud does not have this client"
 }
 
-/** @internal */
-export const expiryProblem = ({ exp }: Claims, tolerance: number, now: number): string | undefined => {
-  if (!isTime(exp)) return "its exp is not a number"
-  return now < exp + tolerance ? undefined : "it has expired"
-}
-
-/** @internal */
-export const issuedAtProblem = ({ iat }: Claims, tolerance: number, now: number): string | undefined => {
-  if (!isTime(iat)) return "its iat is not a number"
-  return iat <= now + tolerance ? undefined : "its iat is in the future"
-}
-
 const subProblem: Check = ({ sub }, { previous }) => {
   if (!isSubject(sub)) return "its sub is not a string of 1 to 255 ASCII characters"
   return previous === undefined || previous.sub === sub ? undefined : "its sub is another than before"
@@ -92,11 +82,25 @@ const azpProblem: Check = ({ aud, azp }, expected) => {
   return before === undefined || before === (azp ?? null) ? undefined : "its azp is another than before the refresh"
 }
 
-const nbfProblem: Check = ({ nbf }, { clockTolerance }, now) => {
-  if (nbf === undefined) return undefined
-  if (!isTime(nbf)) return "its nbf is not a number"
-  return nbf <= now + clockTolerance ? undefined : "it is not valid yet"
-}
+/** @internal `now` and `clockTolerance` are in seconds, as in all of this file; `maxAge` too, of `iat`. */
+export const timeProblem = (
+  claims: Claims,
+  expected: {
+    readonly now: number
+    readonly clockTolerance: number
+    readonly maxAge?: number | undefined
+    readonly required?: ReadonlyArray<"exp" | "iat"> | undefined
+  }
+): { readonly reason: Jwt.TimeProblem["claim"]; readonly problem: string } | undefined =>
+  Option.getOrUndefined(Option.map(
+    Jwt.timeProblem(claims, {
+      now: expected.now * 1000,
+      clockTolerance: expected.clockTolerance * 1000,
+      maxAge: (expected.maxAge ?? Number.POSITIVE_INFINITY) * 1000,
+      required: expected.required
+    }),
+    ({ claim, problem }) => ({ reason: claim, problem })
+  ))
 
 /**
  * A plain comparison: each guess would cost a signed token and a login of its own, and what its time tells is of a nonce that
@@ -145,9 +149,7 @@ const checks: ReadonlyArray<readonly [reason: IdTokenProblem["reason"], check: C
   ["sub", subProblem],
   ["aud", (claims, { clientId }) => audienceProblem(claims, clientId)],
   ["azp", azpProblem],
-  ["exp", (claims, { clockTolerance }, now) => expiryProblem(claims, clockTolerance, now)],
-  ["iat", (claims, { clockTolerance }, now) => issuedAtProblem(claims, clockTolerance, now)],
-  ["nbf", nbfProblem],
+  ["exp", (claims, { clockTolerance }, now) => timeProblem(claims, { now, clockTolerance, required: ["exp", "iat"] })],
   ["nonce", nonceProblem],
   ["auth_time", authTimeProblem],
   ["acr", acrProblem]
@@ -161,7 +163,7 @@ export const idTokenProblem = (
 ): IdTokenProblem | undefined => {
   for (const [reason, check] of checks) {
     const problem = check(claims, expected, now)
-    if (problem !== undefined) return { reason, problem }
+    if (problem !== undefined) return typeof problem === "string" ? { reason, problem } : problem
   }
   return undefined
 }

@@ -1,8 +1,10 @@
 /**
  * Events as the payload of a notification.
  */
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import type { TokenStoreEvent } from "@effect-oauth/core/TokenStore"
 import { gap } from "@effect-oauth/core/TokenStoreEvents"
+import * as Either from "effect/Either"
 
 /** @internal Says nothing but that notifications arrive. */
 export const probe = JSON.stringify(["p"])
@@ -30,12 +32,8 @@ export const encode = (event: TokenStoreEvent): string => {
 }
 
 const fields = (payload: string): ReadonlyArray<unknown> => {
-  try {
-    const read: unknown = JSON.parse(payload)
-    return Array.isArray(read) ? read : []
-  } catch {
-    return []
-  }
+  const read = Either.getOrUndefined(StrictJson.parse(payload))
+  return Array.isArray(read) ? read : []
 }
 
 /** @internal `undefined` for what is no event. What cannot be read may have been anything. */

@@ -4,9 +4,11 @@
  * Each of them has a time to live.
  */
 import type { TokenStoreError } from "@effect-oauth/core/OAuthError"
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import type { Driver } from "@effect-oauth/core/TokenStore"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
 import * as Connection from "./redisConnection.ts"
@@ -44,12 +46,8 @@ const isText = (value: unknown): value is string => typeof value === "string"
 /** The tags of an entry that was replaced or removed. */
 const readTags = (text: unknown): ReadonlyArray<string> => {
   if (!isText(text) || text === "") return []
-  try {
-    const tags: unknown = JSON.parse(text)
-    return Array.isArray(tags) ? tags.filter(isText) : []
-  } catch {
-    return []
-  }
+  const tags = Either.getOrUndefined(StrictJson.parse(text))
+  return Array.isArray(tags) ? tags.filter(isText) : []
 }
 
 interface Before {

@@ -2,11 +2,13 @@
  * What happens in Redis, told by publish and subscribe to everybody who listens in this process.
  */
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
+import * as StrictJson from "@effect-oauth/core/StrictJson"
 import type { TokenStoreEvent } from "@effect-oauth/core/TokenStore"
 import { gap, type TokenStoreEvents } from "@effect-oauth/core/TokenStoreEvents"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type { Redis } from "ioredis"
 import * as Connection from "./redisConnection.ts"
@@ -27,12 +29,7 @@ export const encode = (event: TokenStoreEvent): string => {
 
 /** @internal What cannot be read may have been anything. */
 export const decode = (message: string): TokenStoreEvent => {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(message)
-  } catch {
-    return gap
-  }
+  const parsed = Either.getOrUndefined(StrictJson.parse(message))
   if (!Array.isArray(parsed)) return gap
   const [kind, name, version] = parsed as ReadonlyArray<unknown>
   if (typeof name !== "string") return gap
