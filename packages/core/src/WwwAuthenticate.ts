@@ -21,13 +21,17 @@ export interface Challenge {
 const token = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y
 const token68 = /[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y
 const quoted = /"((?:[^"\\]|\\[\s\S])*)"/y
-const space = /[ \t]*/y
+const spaces = /[ \t]+/y
 const separators = /[ \t,]*/y
 const equals = /[ \t]*=[ \t]*/y
+const endOfElement = /(?=[ \t]*(?:,|$))/y
+const startOfParameter = /(?=[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=)/y
+// Some APIs leave out the comma between two parameters, which have no other meaning then.
+const endOfParameter = /(?=[ \t]*(?:,|$)|[ \t]+[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=)/y
 
 /**
  * All challenges of one or several header fields joined by commas, in order. A text that leaves the grammar ends the
- * parse: what was read until there is returned, nothing is thrown.
+ * parse: the challenges and parameters that are complete until there are returned, nothing is thrown.
  *
  * @example
  * ```ts
@@ -51,35 +55,40 @@ export const parse = (header: string): ReadonlyArray<Challenge> => {
     return match
   }
 
-  /** `name = value`, or nothing read at all. */
+  /** `name = value`, up to where it ends. */
   const readParameter = (): readonly [name: string, value: string] | undefined => {
-    const start = position
     const name = read(token)
-    if (name !== null && read(equals) !== null) {
-      const text = read(quoted)
-      if (text !== null) return [name[0].toLowerCase(), text[1]!.replace(/\\([\s\S])/g, "$1")]
-      const value = read(token)
-      if (value !== null) return [name[0].toLowerCase(), value[0]]
-    }
-    position = start
-    return undefined
+    if (name === null || read(equals) === null) return undefined
+    const text = read(quoted)
+    const value = text === null ? read(token)?.[0] : text[1]!.replace(/\\([\s\S])/g, "$1")
+    return value === undefined || read(endOfParameter) === null ? undefined : [name[0].toLowerCase(), value]
+  }
+
+  /** A scheme, with its token68 if it has one: `scheme token68` and `scheme name=value` look alike until the element ends. */
+  const readScheme = (): typeof challenges[number] | undefined => {
+    const scheme = read(token)?.[0].toLowerCase()
+    if (scheme === undefined) return undefined
+    const challenge = { scheme, token68: undefined, parameters: Object.create(null) as Record<string, string> }
+    if (read(endOfElement) !== null) return challenge
+    if (read(spaces) === null) return undefined
+    const value = read(token68)?.[0]
+    if (value !== undefined) return { ...challenge, token68: value }
+    return read(startOfParameter) === null ? undefined : challenge
   }
 
   for (;;) {
-    read(separators)
+    const between = read(separators)?.[0] ?? ""
     if (position >= header.length) return challenges
     const current = challenges.at(-1)
-    const parameter = current === undefined || current.token68 !== undefined ? undefined : readParameter()
-    if (current !== undefined && parameter !== undefined) {
+    if (current !== undefined && current.token68 === undefined && read(startOfParameter) !== null) {
+      const parameter = readParameter()
+      if (parameter === undefined) return challenges
       current.parameters[parameter[0]] ??= parameter[1]
       continue
     }
-    const scheme = read(token)
-    if (scheme === null) return challenges
-    read(space)
-    // `scheme token68` and `scheme name=value` look alike until the end of the element.
-    const value = header[position - 1] === " " || header[position - 1] === "\t" ? read(token68)?.[0] : undefined
-    challenges.push({ scheme: scheme[0].toLowerCase(), token68: value, parameters: Object.create(null) })
+    const next = current === undefined || between.includes(",") ? readScheme() : undefined
+    if (next === undefined) return challenges
+    challenges.push(next)
   }
 }
 

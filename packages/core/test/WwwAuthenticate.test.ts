@@ -20,7 +20,29 @@ describe("WwwAuthenticate", () => {
     ["Negotiate YII==, DPoP algs=\"ES256 PS256\"", [["negotiate", "YII=="], ["dpop", { algs: "ES256 PS256" }]]],
     [",, Bearer ,, a=1,,", [["bearer", { a: "1" }]]],
     ["Bearer a=1, a=2", [["bearer", { a: "1" }]]],
-    ["Bearer error=\"unterminated", [["bearer", {}], ["error", {}]]],
+    ["Bearer error=\"unterminated", [["bearer", {}]]],
+    ["Basic realm=\"basic", [["basic", {}]]],
+    ["Basic realm=\"a\\", [["basic", {}]]],
+    ["Basic realm=", [["basic", "realm="]]],
+    ["Basic realm=;", [["basic", {}]]],
+    ["Basic realm=,charset=\"UTF-8\"", [["basic", "realm="]]],
+    ["Basic realm=\"a\"b", [["basic", {}]]],
+    ["Basic realm=\"a\"b=c", [["basic", {}]]],
+    ["Basic realm=a b", [["basic", {}]]],
+    ["Basic a=\"1\" b=\"2\", c=3", [["basic", { a: "1", b: "2", c: "3" }]]],
+    ["Bearer a=\"1\", realm=\"x, Basic realm=\"y\"", [["bearer", { a: "1" }]]],
+    ["Bearer a=\"1\", realm =\"x", [["bearer", { a: "1" }]]],
+    ["Bearer a=\"1\", realm =", [["bearer", { a: "1" }]]],
+    ["Bearer a=\"1\", realm \"x\"", [["bearer", { a: "1" }]]],
+    ["Bearer a=\"1\", type==, Basic", [["bearer", { a: "1" }]]],
+    ["Bearer a=\"1\" Basic b=\"2\"", [["bearer", {}]]],
+    ["Bearer a=\"1\", Basic b=\"2", [["bearer", { a: "1" }], ["basic", {}]]],
+    ["Bearer abc def", []],
+    ["OAuth \"Platform\" \"invalid_token\"", []],
+    ["Bearer\"x\"", []],
+    ["realm=\"x\"", []],
+    ["Negotiate YII==, realm=\"x\"", [["negotiate", "YII=="]]],
+    ["Negotiate YII=x", [["negotiate", { yii: "x" }]]],
     ["Bearer __proto__=\"x\"", [["bearer", { ["__proto__"]: "x" }]]],
     ["", []],
     ["\"", []]
@@ -55,6 +77,72 @@ describe("WwwAuthenticate", () => {
       ])
     )
   })
+
+  const sound = FastCheck.array(
+    FastCheck.tuple(
+      FastCheck.constantFrom("Bearer", "DPoP", "Basic"),
+      FastCheck.uniqueArray(FastCheck.tuple(FastCheck.constantFrom("realm", "error", "scope", "nonce"), value), {
+        selector: ([key]) => key,
+        minLength: 1
+      })
+    ),
+    { minLength: 1, maxLength: 3 }
+  )
+  /** A quoted text that does not end, or after which something comes that cannot be there. */
+  const broken = FastCheck.oneof(
+    FastCheck.tuple(
+      FastCheck.string({ unit: FastCheck.constantFrom("a", " ", ",", "=", "\\") }),
+      FastCheck.constant("")
+    ),
+    FastCheck.tuple(
+      value,
+      FastCheck.constantFrom(
+        "b",
+        "\"\"",
+        "=",
+        ";",
+        " b",
+        " Fake",
+        " \"x\"",
+        "b=c",
+        " Fake, Other",
+        "Fake realm=\"x\"",
+        " ="
+      )
+    )
+  )
+
+  it.prop(
+    "gives nothing that is not there, where a text breaks off",
+    [sound, FastCheck.nat(), FastCheck.nat(), broken],
+    (
+      [challenges, which, where, [text, junk]]
+    ) => {
+      const quote = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`
+      const last = which % challenges.length
+      const [scheme, parameters] = challenges[last]!
+      const kept = where % parameters.length
+      const before = challenges.slice(0, last)
+      const write = ([scheme, parameters]: typeof challenges[number], more: ReadonlyArray<string> = []) =>
+        `${scheme} ${[...parameters.map(([key, text]) => `${key}=${quote(text)}`), ...more].join(", ")}`
+      const end = junk === "" ? `"${text}` : quote(text) + junk
+      const header = [
+        ...before.map((one) => write(one)),
+        write([scheme, parameters.slice(0, kept)], [`${parameters[kept]![0]}=${end}`])
+      ].join(", ")
+      assert.deepStrictEqual(
+        WwwAuthenticate.parse(header).map((
+          { parameters, scheme, token68 }
+        ) => [scheme, Object.entries(parameters), token68]),
+        [...before, [scheme, parameters.slice(0, kept)] as const].map(([scheme, parameters]) => [
+          scheme.toLowerCase(),
+          parameters,
+          undefined
+        ])
+      )
+    },
+    { fastCheck: { numRuns: 2000 } }
+  )
 
   it.prop("never throws, whatever an API sends", [FastCheck.string({ unit: "binary" })], ([header]) => {
     assert.isArray(WwwAuthenticate.parse(header))
