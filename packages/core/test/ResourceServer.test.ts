@@ -83,6 +83,20 @@ describe("ResourceServer", () => {
       assert.isTrue(challengeOf(served, "dpop")?.algs?.split(" ").includes("ES256"))
     }))
 
+  it.scoped("without a token it names the scope that is wanted, in each scheme (RFC 6750 section 3)", () =>
+    Effect.gen(function*() {
+      const requirements = { scope: ["invoices:read", "invoices:write"] }
+      const served = yield* sent({ requirements, options: { realm: "the api" } })
+      refused(served, 401)
+      const scope = "invoices:read invoices:write"
+      assert.deepStrictEqual(challengeOf(served, "bearer"), { realm: "the api", scope })
+      assert.deepInclude(challengeOf(served, "dpop"), { realm: "the api", scope })
+      const basic = yield* sent({ requirements }, { authorization: "Basic YTpi" })
+      assert.deepStrictEqual(challengeOf(basic, "bearer"), { scope })
+      const bad = yield* sent({ requirements }, bearer(yield* jwt({ exp: now - 60 })))
+      assert.deepStrictEqual(challengeOf(bad, "bearer"), { error: "invalid_token", scope })
+    }))
+
   it.scoped("without a DPoPVerifier only Bearer is named", () =>
     Effect.gen(function*() {
       const served = yield* sent({ dpop: false })
@@ -366,7 +380,7 @@ describe("HttpApi", () => {
 
       const nobody = yield* send()
       refused(nobody, 401)
-      assert.deepStrictEqual(challengeOf(nobody, "bearer"), {})
+      assert.deepStrictEqual(challengeOf(nobody, "bearer"), { scope: "invoices:read" })
       assert.strictEqual(JSON.parse(nobody.body)._tag, "Unauthorized")
 
       const lacking = yield* send(bearer(yield* jwt({ scope: "x" })))

@@ -7,21 +7,21 @@ import type { Scheme } from "./credentials.ts"
 /** @internal */
 export type Parameters = Readonly<Record<string, string | undefined>>
 
-/** @internal How an answer with this status is to be completed. */
+/** @internal How an answer with this status is to be completed. `scope` is what the request needs (RFC 6750 section 3). */
 export interface Ending {
   readonly status: number
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: (scope: string | undefined) => Effect.Effect<Readonly<Record<string, string>>>
 }
 
 /** @internal */
 export interface Challenges {
   /** To a request without credentials: all that would do, and no error. */
-  readonly all: Effect.Effect<Ending>
+  readonly all: Ending
   /**
    * What was wrong, told in the scheme that the request came in, or in the one that is taken in its place. `others`: name the
    * other schemes too.
    */
-  readonly one: (status: 401 | 403, scheme: Scheme, said: Parameters, others?: boolean) => Effect.Effect<Ending>
+  readonly one: (status: 401 | 403, scheme: Scheme, said: Parameters, others?: boolean) => Ending
 }
 
 /** @internal */
@@ -38,15 +38,18 @@ export const make = (options: {
       : Effect.map(dpop.refusal(), ({ headers }) =>
         WwwAuthenticate.parse(headers["www-authenticate"] ?? "")[0]?.parameters ?? {})
 
-  const ending = (status: number, told: ReadonlyArray<readonly [Scheme, Parameters]>): Effect.Effect<Ending> =>
-    Effect.map(
-      Effect.forEach(
-        told,
-        ([scheme, said]) =>
-          Effect.map(parametersOf(scheme), (own) => ({ scheme, parameters: { ...common, ...said, ...own } }))
-      ),
-      (challenges) => ({ status, headers: { "www-authenticate": WwwAuthenticate.format(challenges) } })
-    )
+  const ending = (status: number, told: ReadonlyArray<readonly [Scheme, Parameters]>): Ending => ({
+    status,
+    headers: (scope) =>
+      Effect.map(
+        Effect.forEach(
+          told,
+          ([scheme, said]) =>
+            Effect.map(parametersOf(scheme), (own) => ({ scheme, parameters: { ...common, scope, ...said, ...own } }))
+        ),
+        (challenges) => ({ "www-authenticate": WwwAuthenticate.format(challenges) })
+      )
+  })
 
   return {
     all: ending(401, schemes.map((scheme) => [scheme, {}])),

@@ -28,6 +28,8 @@ interface Visit {
   readonly turn: Effect.Semaphore
   outcome: Exit.Exit<Known, Refusal> | undefined
   ending: Ending | undefined
+  /** What the last guard wanted. */
+  scope: string | undefined
 }
 
 /** @internal */
@@ -80,7 +82,8 @@ export const make = (
       credentials: credentialsOf(request.headers),
       turn: Effect.unsafeMakeSemaphore(1),
       outcome: undefined,
-      ending: undefined
+      ending: undefined,
+      scope: undefined
     }
     visits.set(key, visit)
     return visit
@@ -90,9 +93,9 @@ export const make = (
   const refuse = <E extends Refusal>(
     visit: Visit,
     error: E,
-    ending: Effect.Effect<Ending>
+    ending: Ending
   ): Effect.Effect<never, E> =>
-    Effect.flatMap(ending, (ending) => {
+    Effect.suspend(() => {
       visit.ending = ending
       return Effect.fail(error)
     })
@@ -106,7 +109,7 @@ export const make = (
     refuse(
       visit,
       new Unavailable({ retryAfter }),
-      Effect.succeed({ status: 503, headers: { "retry-after": `${retryAfter}` } })
+      { status: 503, headers: () => Effect.succeed({ "retry-after": `${retryAfter}` }) }
     )
 
   const proofOf = (
@@ -204,6 +207,7 @@ export const make = (
     authenticate: (request, requirements = {}) =>
       Effect.suspend(() => {
         const visit = visitOf(request)
+        visit.scope = wantedOf(requirements).scope.join(" ") || undefined
         return Effect.flatMap(known(request, visit), (found) => {
           const caller = callerAt(visit, found)
           return Effect.as(caller.require(requirements), caller)
@@ -214,9 +218,12 @@ export const make = (
         const visit = visitOf(request)
         const { ending } = visit
         const finished = ending === undefined || ending.status !== response.status
-          ? response
-          : HttpServerResponse.setHeaders(response, { ...ending.headers, "cache-control": "no-store" })
-        return dpop !== undefined && isProving(visit) ? dpop.withNonce(finished) : Effect.succeed(finished)
+          ? Effect.succeed(response)
+          : Effect.map(
+            ending.headers(visit.scope),
+            (headers) => HttpServerResponse.setHeaders(response, { ...headers, "cache-control": "no-store" })
+          )
+        return dpop !== undefined && isProving(visit) ? Effect.flatMap(finished, dpop.withNonce) : finished
       })
   }
 }
