@@ -24,7 +24,8 @@ const Value = Schema.String.pipe(Schema.filter((value) => isVisible(value))).ann
  * - `value`: visible ASCII characters (RFC 6750 section 2.1).
  * - `obtainedAt`: when its request was sent; its lifetime counts from here.
  * - `expiresAt`: absent for a token that never expires.
- * - `scope`: what the server granted, where it said so.
+ * - `scope`: what the server granted, where it said so (RFC 6749 section 5.1). An array of scopes, as some servers write it, is
+ *   read as one text; anything else that is not a text counts as absent.
  * - `allowedOrigins`: where it may be sent, for a token of `TokenRetriever.byOrigin`. Absent for one that is bound to no origin.
  * - `keyThumbprint`: of the key that a DPoP token is bound to (RFC 9449 section 6.1), SHA-256, base64url.
  *

@@ -291,7 +291,11 @@ export const make: Effect.Effect<TokenEndpoint["Type"], never, Requirements> = E
             oneTime: TokenGrant.isOneTime(grant),
             key,
             read: (answer, from) => {
-              const binding = { key, certificate: certificateOf(client, certificate)?.thumbprint() }
+              const binding = {
+                key,
+                certificate: certificateOf(client, certificate)?.thumbprint(),
+                grantType: TokenGrant.grantTypeOf(grant)
+              }
               const result = readToken(answer, client, binding, from)
               return result instanceof Error ? Effect.fail(result) : bound(result, key, dpop === undefined)
             }

@@ -135,11 +135,14 @@ export const extension = (
 ): TokenGrant => Extension({ grantType, parameters })
 
 /** @internal */
+export const exchangeGrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+/** @internal */
 export const grantTypeOf: (grant: TokenGrant) => string = $match({
   ClientCredentials: () => "client_credentials",
   AuthorizationCode: () => "authorization_code",
   RefreshToken: () => "refresh_token",
-  TokenExchange: () => "urn:ietf:params:oauth:grant-type:token-exchange",
+  TokenExchange: () => exchangeGrantType,
   JwtBearer: () => "urn:ietf:params:oauth:grant-type:jwt-bearer",
   DeviceCode: () => "urn:ietf:params:oauth:grant-type:device_code",
   Extension: ({ grantType }) => grantType

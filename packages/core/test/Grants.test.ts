@@ -171,6 +171,42 @@ describe("what comes back", () => {
   }
 })
 
+describe("N_A, which is for exchanges only (RFC 8693 section 2.2.1), is refused", () => {
+  const secret = Redacted.make("a-code")
+  const grants: ReadonlyArray<readonly [what: string, grant: TokenGrant.TokenGrant]> = [
+    ["for client credentials", TokenGrant.clientCredentials],
+    [
+      "for a login",
+      TokenGrant.authorizationCode({ code: secret, redirectUri: "https://app.test/cb", codeVerifier: secret })
+    ],
+    ["for a refresh", TokenGrant.refreshToken(secret)],
+    ["for a device code", TokenGrant.deviceCode(secret)],
+    ["for an assertion", TokenGrant.jwtBearer(secret)],
+    ["for another grant", TokenGrant.extension("urn:test:grant")]
+  ]
+  for (const [what, grant] of grants) {
+    for (const dpop of [false, true]) {
+      it.effect(`${what} (bound: ${dpop})`, () =>
+        Effect.gen(function*() {
+          const more = dpop ? { dpop: yield* SigningKey.generate(), allowDowngrade: true } : {}
+          for (const type of ["N_A", "n_a"]) {
+            const server = stub((_, number) => token(number, { token_type: type, refresh_token: "r", expires_in: 60 }))
+            const error = yield* Effect.flip(request(server, grant, {}, more))
+            assert.deepInclude(error, { _tag: "TokenTypeMismatch", found: "N_A", expected: dpop ? "DPoP" : "Bearer" })
+            assert.isFalse(error.retryable)
+          }
+        }))
+    }
+  }
+
+  it.effect("but not for an exchange that is written as another grant", () =>
+    Effect.gen(function*() {
+      const server = stub((_, number) => token(number, { token_type: "N_A" }))
+      const grant = TokenGrant.extension("urn:ietf:params:oauth:grant-type:token-exchange", { subject_token: "s" })
+      assert.strictEqual((yield* request(server, grant)).accessToken.type, "N_A")
+    }))
+})
+
 /** Answers with a token that names what was asked. */
 const echoing = () => {
   const asked = new Map<string, number>()

@@ -294,11 +294,32 @@ describe("TokenEndpoint", () => {
     it.effect("a token is a success [parity 120]", () =>
       Effect.gen(function*() {
         const { accessToken, refreshToken } = yield* request(
-          stub((_, n) => token(n, { token_type: "N_A", refresh_token: "r", unknown: [{}], scope: 7 }))
+          stub((_, n) => token(n, { token_type: "MAC", refresh_token: "r", unknown: [{}], scope: 7 }))
         )
-        assert.strictEqual(accessToken.type, "N_A")
+        assert.strictEqual(accessToken.type, "MAC")
         assert.isUndefined(accessToken.scope)
         assert.strictEqual(refreshToken && Redacted.value(refreshToken), "r")
+      }))
+
+    it.effect("its scope may be an array of scopes, as some servers write it", () =>
+      Effect.gen(function*() {
+        const rows: ReadonlyArray<readonly [scope: unknown, expected: string | undefined]> = [
+          [["a", "b:c"], "a b:c"],
+          [["a b", "c"], "a b c"],
+          [["a"], "a"],
+          [[], undefined],
+          [["a", 7], undefined],
+          [["a", "b\n"], undefined],
+          [["a", ""], undefined],
+          [[["a"]], undefined],
+          [{ a: 1 }, undefined],
+          ["a b", "a b"],
+          [null, undefined]
+        ]
+        for (const [scope, expected] of rows) {
+          const { accessToken } = yield* request(stub((_, n) => token(n, { scope })))
+          assert.strictEqual(accessToken.scope, expected, JSON.stringify(scope))
+        }
       }))
 
     it.effect("a body above maxResponseSize is not read to its end", () =>

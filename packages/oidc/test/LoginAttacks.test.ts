@@ -12,7 +12,8 @@ import {
   isSomebody,
   login,
   registration,
-  start
+  start,
+  tokenOf
 } from "./support/attack.ts"
 import * as Provider from "./support/provider.ts"
 import * as WebApp from "./support/webApp.ts"
@@ -340,4 +341,22 @@ describe("a session that was planted before the login", () => {
       yield* login(app, browser)
       yield* isNobody(app, attacker)
     }))
+})
+
+describe("a token of the type N_A, which is of an exchange", () => {
+  for (const dpop of [false, true]) {
+    it.scopedLive(`signs nobody in, and is no token of a refresh (bound: ${dpop})`, () =>
+      Effect.gen(function*() {
+        const { app, browser, provider } = yield* start({ dpop })
+        const { token } = provider.bend
+        const bent: typeof token = (honest) => ({ ...honest, body: { ...Object(honest.body), token_type: "N_A" } })
+        provider.bend.token = bent
+        yield* isRefused(app, browser, yield* login(app, browser), "TokenTypeMismatch")
+        provider.bend.token = token
+        yield* login(app, browser)
+        provider.bend.token = bent
+        assert.notProperty(yield* tokenOf(app, browser, "?force"), "accessToken")
+        yield* isSomebody(app, browser)
+      }))
+  }
 })

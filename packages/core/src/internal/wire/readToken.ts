@@ -10,6 +10,7 @@ import * as OAuthValues from "../../OAuthValues.ts"
 import type { SigningKey } from "../../SigningKey.ts"
 import type { TokenClient } from "../../TokenClient.ts"
 import type { TokenResponse } from "../../TokenEndpoint.ts"
+import { exchangeGrantType } from "../../TokenGrant.ts"
 import * as UntrustedText from "../../UntrustedText.ts"
 import { confirmationOf } from "./confirmation.ts"
 import type { Answer } from "./exchange.ts"
@@ -19,6 +20,8 @@ import { type From, jsonObject, lifetime, refusal } from "./tokenResponse.ts"
 
 /** @internal What a token is expected to be bound to. */
 export interface Binding {
+  /** The `grant_type` that was sent. */
+  readonly grantType: string
   readonly key: SigningKey | undefined
   readonly certificate: string | undefined
 }
@@ -28,15 +31,16 @@ const maxScopeLength = 8192
 /** A token that is bound to something else could be used by whoever has that, and not by us. */
 const bindingProblem = (
   token: { readonly value: string; readonly type: string },
-  { certificate, key }: Binding,
+  { certificate, grantType, key }: Binding,
   client: TokenClient,
   from: From & { readonly status: number }
 ): TokenTypeMismatch | KeyBindingMismatch | undefined => {
   const { clientName, endpoint, status } = from
   // Not an access token, and used in no way that could be proven (RFC 8693 section 2.2.1).
-  if (token.type === notApplicable) return undefined
+  const isNotApplicable = token.type === notApplicable
+  if (isNotApplicable && grantType === exchangeGrantType) return undefined
   const isBound = token.type === "DPoP"
-  if (isBound !== (key !== undefined) && !(key !== undefined && client.allowDowngrade)) {
+  if (isNotApplicable || (isBound !== (key !== undefined) && !(key !== undefined && client.allowDowngrade))) {
     const expected = key === undefined ? "Bearer" : "DPoP"
     return new TokenTypeMismatch({ clientName, endpoint, status, expected, found: Fields.tokenType(token.type) })
   }
@@ -59,6 +63,18 @@ const bindingProblem = (
     })
   }
   return undefined
+}
+
+/** Some servers write an array of scopes in place of one text (RFC 6749 section 3.3). */
+const scopeOf = (scope: unknown): string | undefined => {
+  if (!Array.isArray(scope)) return typeof scope === "string" ? scope : undefined
+  const text = scope.every((item) => typeof item === "string") ? scope.join(" ") : ""
+  return OAuthValues.isScope(text) ? text : undefined
+}
+
+const shownScope = (value: unknown, secrets: ReadonlyArray<string>): string | undefined => {
+  const scope = scopeOf(value)
+  return scope === undefined ? undefined : UntrustedText.show(scope, { secrets, maxLength: maxScopeLength })
 }
 
 /** @internal */
@@ -92,9 +108,7 @@ export const readToken = (
       value: Redacted.make(value),
       type: tokenType,
       clientName: client.name,
-      scope: typeof json.scope === "string"
-        ? UntrustedText.show(json.scope, { secrets: [value, ...from.secrets()], maxLength: maxScopeLength })
-        : undefined,
+      scope: shownScope(json.scope, [value, ...from.secrets()]),
       obtainedAt: DateTime.unsafeMake(answer.sentAt),
       expiresAt: Duration.isFinite(life) ? DateTime.unsafeMake(answer.sentAt + Duration.toMillis(life)) : undefined,
       keyThumbprint: tokenType === "DPoP" ? binding.key?.thumbprint : undefined
