@@ -170,6 +170,35 @@ describe("ClientAuthentication", () => {
         }).pipe(Effect.provide(services(server, { worker: { tokenEndpoint, clientId: "worker", privateKey: key } })))
       }))
 
+    for (
+      const [date, far] of [
+        ["Fri, 31 Dec 9999 23:59:59 GMT", true],
+        ["Thu, 01 Jan 1970 00:00:00 GMT", true],
+        [new Date(1_700_000_000_000 + 86_401_000).toUTCString(), true],
+        [new Date(1_700_000_000_000 - 86_401_000).toUTCString(), true],
+        [new Date(1_700_000_000_000 + 86_399_000).toUTCString(), false],
+        [new Date(1_700_000_000_000 - 86_399_000).toUTCString(), false]
+      ] as const
+    ) {
+      it.effect(`${far ? "takes no" : "takes a"} time from a server whose clock says ${date}`, () =>
+        Effect.gen(function*() {
+          yield* TestClock.setTime(1_700_000_000_000)
+          const server = stub(() => json({ error: "invalid_client" }, { status: 401, headers: { date } }))
+          yield* Effect.flip(ClientCredentialsTokenManager.get()).pipe(
+            Effect.provide(
+              services(server, {
+                worker: { tokenEndpoint, clientId: "worker", privateKey: yield* SigningKey.generate() }
+              })
+            )
+          )
+          const ends = assertionsOf(server.seen).map((assertion) => jose.decodeJwt(assertion).exp)
+          assert.deepStrictEqual(ends, [
+            1_700_000_060,
+            ...(far ? [] : [Math.floor(Date.parse(date) / 1000) + 60])
+          ])
+        }))
+    }
+
     it.effect("proves the client when it revokes and introspects, too", () =>
       Effect.gen(function*() {
         const key = yield* SigningKey.generate()

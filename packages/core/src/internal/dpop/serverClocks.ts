@@ -8,7 +8,7 @@ import * as BoundedMap from "../cache/boundedMap.ts"
 export interface ServerClocks {
   /** What to add to our time, in milliseconds, for a server's. */
   readonly offset: (origin: string) => number
-  /** Learns from the `Date` of an answer (RFC 9110 section 6.6.1); whether that was news. */
+  /** Learns from the `Date` of an answer (RFC 9110 section 6.6.1); whether that was news. At most a day. */
   readonly learn: (origin: string, date: string | undefined, now: number) => boolean
 }
 
@@ -19,6 +19,9 @@ interface Entry extends BoundedMap.Entry {
 /** `Date` is in whole seconds, and an answer takes its time. */
 const tolerance = 2000
 
+/** More than any clock of a host is off, time zones included: what is signed for a time must not be good for years. */
+const most = 24 * 3600 * 1000
+
 /** @internal */
 export const make = (): ServerClocks => {
   const entries = BoundedMap.make<Entry>(1000)
@@ -27,7 +30,7 @@ export const make = (): ServerClocks => {
     offset,
     learn: (origin, date, now) => {
       const learnt = date === undefined ? Number.NaN : Date.parse(date) - now
-      if (!(Math.abs(learnt - offset(origin)) > tolerance)) return false
+      if (!(Math.abs(learnt) <= most && Math.abs(learnt - offset(origin)) > tolerance)) return false
       const entry = entries.get(origin)
       if (entry === undefined) {
         entries.add({ key: origin, used: true, evicted: false, pinned: () => false, offset: learnt })
