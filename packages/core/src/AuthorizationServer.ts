@@ -14,7 +14,7 @@ import { backchannel } from "./Backchannel.ts"
 import * as Remembered from "./internal/cache/remembered.ts"
 import { shapeOf } from "./internal/problem.ts"
 import * as PublicJwk from "./internal/publicJwk.ts"
-import { insecure, shown } from "./internal/url.ts"
+import { isEndpointOf, shown } from "./internal/url.ts"
 import type { Answer } from "./internal/wire/exchange.ts"
 import { discovering, failure, fetchDocument, type Publisher } from "./internal/wire/publishedDocument.ts"
 import { type Json, jsonObject } from "./internal/wire/tokenResponse.ts"
@@ -38,7 +38,8 @@ export interface Endpoints {
 
 /**
  * Metadata of an authorization server (RFC 8414 section 2, OpenID Connect Discovery 1.0 section 3). Only what is used is
- * read; the rest is in `raw`. An address over plain `http:` counts as absent, except on loopback and with `allowInsecure`.
+ * read; the rest is in `raw`. An address over plain `http:` counts as absent, except on loopback where the issuer is on
+ * loopback, too, and with `allowInsecure`.
  *
  * @since 0.1.0
  * @category models
@@ -130,29 +131,37 @@ export const metadataUrls = (issuer: string): ReadonlyArray<URL> => {
 /** Between two readings of keys for the sake of a `kid`, in milliseconds. */
 const coolDown = 30_000
 
-const withoutIssuer = ({ name, tokenEndpoint }: TokenClient): DiscoveryError =>
+const withoutIssuer = (
+  { name, tokenEndpoint }: TokenClient,
+  document: NonNullable<DiscoveryError["document"]>
+): DiscoveryError =>
   new DiscoveryError({
     clientName: name,
     endpoint: tokenEndpoint === undefined ? "" : shown(tokenEndpoint),
     issuer: "",
-    document: "keys",
+    document,
     problem: "the client has no issuer",
     retryable: false
   })
 
-const endpointOf = (json: Json, name: string, client: TokenClient): URL | undefined => {
-  const value = json[name]
-  if (typeof value !== "string" || !URL.canParse(value)) return undefined
-  const url = new URL(value)
-  return insecure(url, client.allowInsecure) === undefined ? url : undefined
+type EndpointOf = (json: Json, name: string) => URL | undefined
+
+const endpointsAt = (issuer: string, { allowInsecure }: TokenClient): EndpointOf => {
+  const at = new URL(issuer)
+  return (json, name) => {
+    const value = json[name]
+    if (typeof value !== "string" || !URL.canParse(value)) return undefined
+    const url = new URL(value)
+    return isEndpointOf(url, at, allowInsecure) ? url : undefined
+  }
 }
 
-const endpointsOf = (json: Json, client: TokenClient): Endpoints => ({
-  tokenEndpoint: endpointOf(json, "token_endpoint", client),
-  revocationEndpoint: endpointOf(json, "revocation_endpoint", client),
-  introspectionEndpoint: endpointOf(json, "introspection_endpoint", client),
-  pushedAuthorizationRequestEndpoint: endpointOf(json, "pushed_authorization_request_endpoint", client),
-  deviceAuthorizationEndpoint: endpointOf(json, "device_authorization_endpoint", client)
+const endpointsOf = (json: Json, endpointOf: EndpointOf): Endpoints => ({
+  tokenEndpoint: endpointOf(json, "token_endpoint"),
+  revocationEndpoint: endpointOf(json, "revocation_endpoint"),
+  introspectionEndpoint: endpointOf(json, "introspection_endpoint"),
+  pushedAuthorizationRequestEndpoint: endpointOf(json, "pushed_authorization_request_endpoint"),
+  deviceAuthorizationEndpoint: endpointOf(json, "device_authorization_endpoint")
 })
 
 /** @internal The metadata in an answer, or what is wrong with it. */
@@ -166,14 +175,15 @@ export const readMetadata = (answer: Answer, issuer: string, client: TokenClient
     return `its issuer is ${found}, expected "${issuer}": write the issuer of the client exactly as the server does`
   }
   const { mtls_endpoint_aliases: aliases } = json
+  const endpointOf = endpointsAt(issuer, client)
   return {
     issuer,
-    ...endpointsOf(json, client),
-    mtlsEndpointAliases: endpointsOf(Predicate.isReadonlyRecord(aliases) ? aliases : {}, client),
-    authorizationEndpoint: endpointOf(json, "authorization_endpoint", client),
-    endSessionEndpoint: endpointOf(json, "end_session_endpoint", client),
-    userInfoEndpoint: endpointOf(json, "userinfo_endpoint", client),
-    jwksUri: endpointOf(json, "jwks_uri", client),
+    ...endpointsOf(json, endpointOf),
+    mtlsEndpointAliases: endpointsOf(Predicate.isReadonlyRecord(aliases) ? aliases : {}, endpointOf),
+    authorizationEndpoint: endpointOf(json, "authorization_endpoint"),
+    endSessionEndpoint: endpointOf(json, "end_session_endpoint"),
+    userInfoEndpoint: endpointOf(json, "userinfo_endpoint"),
+    jwksUri: endpointOf(json, "jwks_uri"),
     requiresPushedAuthorization: json.require_pushed_authorization_requests === true,
     issuerInAuthorizationResponse: json.authorization_response_iss_parameter_supported === true,
     raw: json
@@ -266,14 +276,12 @@ export const make = (
       metadata: (client) =>
         Effect.suspend(() => {
           const publisher = publisherOf(client)
-          return publisher === undefined
-            ? Effect.dieMessage("a client without issuer has no metadata")
-            : metadata(publisher)
+          return publisher === undefined ? Effect.fail(withoutIssuer(client, "metadata")) : metadata(publisher)
         }),
       keys: (client, wanted) =>
         Effect.suspend(() => {
           const publisher = publisherOf(client)
-          return publisher === undefined ? Effect.fail(withoutIssuer(client)) : keys(publisher, wanted ?? {})
+          return publisher === undefined ? Effect.fail(withoutIssuer(client, "keys")) : keys(publisher, wanted ?? {})
         })
     }
   })

@@ -152,6 +152,10 @@ class Fields {
     if (url.username !== "" || url.password !== "") {
       return this.wrong(field, "expected a URL without user name and password: use clientId and clientSecret")
     }
+    // An empty query or fragment is one, and is not in the parts of a URL.
+    if (field === "issuer" && /[?#]/.test(String(value))) {
+      return this.wrong(field, "expected an issuer without query and fragment (RFC 8414 section 2)")
+    }
     if (url.hash !== "") return this.wrong(field, "expected a URL without fragment (RFC 6749 section 3.2)")
     const problem = insecure(url, this.options.allowInsecure === true)
     return problem === undefined ? url : this.wrong(field, `${problem}, found ${url.protocol}//${url.host}`)

@@ -108,7 +108,7 @@ describe("AuthorizationServer", () => {
       const found = yield* metadata
       assert.deepInclude(found, { requiresPushedAuthorization: true, issuerInAuthorizationResponse: true })
       assert.strictEqual(found.authorizationEndpoint?.href, "https://as.test/authorize")
-      assert.strictEqual(found.endSessionEndpoint?.href, "http://localhost:1/logout")
+      assert.strictEqual(found.endSessionEndpoint?.href, "https://as.test/logout")
       assert.isUndefined(found.userInfoEndpoint)
       assert.isUndefined(found.jwksUri)
       assert.strictEqual(found.pushedAuthorizationRequestEndpoint?.href, "https://as.test/par")
@@ -117,7 +117,7 @@ describe("AuthorizationServer", () => {
       stub(() =>
         document({
           authorization_endpoint: "https://as.test/authorize",
-          end_session_endpoint: "http://localhost:1/logout",
+          end_session_endpoint: "https://as.test/logout",
           userinfo_endpoint: "http://as.test/userinfo",
           jwks_uri: 7,
           pushed_authorization_request_endpoint: "https://as.test/par",
@@ -128,6 +128,68 @@ describe("AuthorizationServer", () => {
       ),
       { worker: options }
     ))))
+
+  const endpoints = (origin: string) => ({
+    token_endpoint: `${origin}/token`,
+    revocation_endpoint: `${origin}/revoke`,
+    introspection_endpoint: `${origin}/introspect`,
+    pushed_authorization_request_endpoint: `${origin}/par`,
+    device_authorization_endpoint: `${origin}/device`,
+    authorization_endpoint: `${origin}/authorize`,
+    end_session_endpoint: `${origin}/logout`,
+    userinfo_endpoint: `${origin}/userinfo`,
+    jwks_uri: `${origin}/jwks`
+  })
+  const urlsAt = (issuer: string, origin: string, allowInsecure = false) =>
+    Effect.gen(function*() {
+      const server = yield* AuthorizationServer.AuthorizationServer
+      const found = yield* server.metadata(
+        yield* TokenClient.make("worker", { issuer, clientId: "worker", allowInsecure })
+      )
+      return [...Object.values(found), ...Object.values(found.mtlsEndpointAliases)]
+        .filter((value) => value instanceof URL).map(({ origin }) => origin)
+    }).pipe(Effect.provide(services(
+      stub(() => json({ issuer, ...endpoints(origin), mtls_endpoint_aliases: endpoints(origin) })),
+      { worker: { issuer, clientId: "worker", allowInsecure } }
+    )))
+  const loopback = ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://as.localhost"]
+
+  for (const origin of loopback) {
+    it.effect(`endpoints on ${origin} are those of a loopback issuer only`, () =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(yield* urlsAt("https://as.test", origin), [])
+        for (const issuer of loopback) assert.lengthOf(yield* urlsAt(issuer, origin), 14)
+        assert.lengthOf(yield* urlsAt("http://127.0.0.1:9", "https://as.test"), 14)
+        assert.lengthOf(yield* urlsAt("https://localhost", origin), 14)
+        assert.lengthOf(yield* urlsAt("https://as.test", origin, true), 14)
+      }))
+  }
+
+  it.effect("a client without issuer has no metadata, and that is an error", () =>
+    Effect.gen(function*() {
+      const server = yield* AuthorizationServer.AuthorizationServer
+      const client = yield* TokenClient.make("worker", { tokenEndpoint: "https://as.test/token", clientId: "worker" })
+      const error = yield* Effect.flip(server.metadata(client))
+      assert.deepInclude(error, { _tag: "DiscoveryError", document: "metadata", problem: "the client has no issuer" })
+      assert.deepInclude(yield* Effect.flip(server.keys(client)), { _tag: "DiscoveryError", document: "keys" })
+    }).pipe(Effect.provide(services(stub(() => document()), { worker: options }))))
+
+  for (
+    const issuer of [
+      "https://as.test?a=b",
+      "https://as.test/?",
+      "https://as.test/t?tenant=1",
+      "https://as.test/#x",
+      "https://as.test/#"
+    ]
+  ) {
+    it.effect(`${issuer} is no issuer (RFC 8414 section 2)`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(TokenClient.make("worker", { issuer, clientId: "worker" }))
+        assert.deepStrictEqual(error.problems.map(({ field }) => field), ["issuer"])
+        assert.include(error.message, "without query and fragment (RFC 8414 section 2)")
+      }))
+  }
 
   it.effect.prop("whatever a server sends is metadata or a typed error", [
     FastCheck.oneof(

@@ -15,6 +15,13 @@ export const isOrigin = (value: string): boolean => {
 /** @internal What may be shown of a URL in an error, a log or a span: no user name, password, query or fragment. */
 export const shown = (url: URL): string => UntrustedText.show(`${url.origin}${url.pathname}`)
 
+/**
+ * @internal Whether metadata of `issuer` may name it: a server that is elsewhere must not send secrets to this machine over plain
+ * `http:`.
+ */
+export const isEndpointOf = (url: URL, issuer: URL, allowInsecure: boolean): boolean =>
+  insecure(url, allowInsecure) === undefined && (url.protocol === "https:" || allowInsecure || isLoopback(issuer))
+
 /** @internal Why a secret must not be sent to this URL, or `undefined` where it may. */
 export const insecure = (url: URL, allowInsecure: boolean): string | undefined => {
   if (url.protocol === "https:") return undefined
