@@ -49,6 +49,16 @@ export const parse = (text: string): Option.Option<Jwt> => {
 }
 
 /**
+ * The claims of a text that may be a JWT, whatever its header and signature are: to find out whose it says to be. Nothing of them
+ * is verified.
+ *
+ * @since 0.1.0
+ * @category parsing
+ */
+export const unverifiedClaims = (text: string): Option.Option<Claims> =>
+  Option.fromNullable(objectOf(text.split(".", 3)[1]))
+
+/**
  * Times are in milliseconds, `now` since 1970.
  *
  * - `clockTolerance`: how far the clock of whoever wrote the claims may be from this one, to either side.

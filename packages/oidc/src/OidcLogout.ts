@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import { AuthorizationServer } from "@effect-oauth/core/AuthorizationServer"
+import * as Jwt from "@effect-oauth/core/Jwt"
 import { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
 import type { DiscoveryError } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
@@ -25,7 +26,6 @@ import * as Replays from "./internal/logout/replays.ts"
 import { guarded } from "./internal/session/guardedTokens.ts"
 import * as Program from "./internal/session/program.ts"
 import * as SignIns from "./internal/session/signIns.ts"
-import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
 import { OidcClients } from "./OidcClients.ts"
 import { LogoutTokenInvalid, type SessionsInvalid, type SessionStoreError } from "./OidcError.ts"
@@ -145,7 +145,7 @@ export const make: Effect.Effect<OidcLogout["Type"], never, Requirements> = Effe
     })
 
   const readUnverified = (logoutToken: Redacted.Redacted<string>) => {
-    const claims = unverifiedClaims(logoutToken)
+    const claims = Option.getOrUndefined(Jwt.unverifiedClaims(Redacted.value(logoutToken)))
     const isFor = ({ issuer, login }: OidcClient) =>
       claims?.iss === issuer &&
       (claims.aud === login.clientId || (Array.isArray(claims.aud) && claims.aud.includes(login.clientId)))

@@ -5,6 +5,7 @@
  *
  * @since 0.1.0
  */
+import * as Jwt from "@effect-oauth/core/Jwt"
 import type { DiscoveryError, TokenRequestInvalid } from "@effect-oauth/core/OAuthError"
 import * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import { type ExchangeError, TokenEndpoint, type TokenResponse } from "@effect-oauth/core/TokenEndpoint"
@@ -21,7 +22,6 @@ import { lockOf } from "./internal/refresh/refresh.ts"
 import * as SessionKeys from "./internal/refresh/sessionKeys.ts"
 import * as Schedules from "./internal/schedules.ts"
 import * as SignIns from "./internal/session/signIns.ts"
-import { unverifiedClaims } from "./internal/token/unverifiedClaims.ts"
 import type { OidcClient } from "./OidcClient.ts"
 import { type LookupError, OidcClients } from "./OidcClients.ts"
 import { IdTokenInvalid, type SessionsInvalid, SessionStoreError, SignInRequired } from "./OidcError.ts"
@@ -78,7 +78,9 @@ export const open = (
 /** What the ID token of a login has to say, and of a refresh whose login was elsewhere: whose it is cannot be known before. */
 const expected = {
   login: () => ({ nonce: null }),
-  refresh: (idToken: Redacted.Redacted<string>) => ({ previous: { sub: unverifiedClaims(idToken)?.sub } })
+  refresh: (idToken: Redacted.Redacted<string>) => ({
+    previous: { sub: Option.getOrUndefined(Jwt.unverifiedClaims(Redacted.value(idToken)))?.sub }
+  })
 }
 
 /** Who the server says it is. */

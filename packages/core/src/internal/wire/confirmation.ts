@@ -14,7 +14,7 @@ const textOf = (value: unknown): string | undefined => typeof value === "string"
 
 /** @internal The `cnf` of a token that is a JWT; of any other token nothing is known. */
 export const confirmationOf = (token: string): Confirmation => {
-  const cnf = Option.getOrUndefined(Jwt.parse(token))?.payload.cnf
+  const cnf = Option.getOrUndefined(Jwt.unverifiedClaims(token))?.cnf
   return Predicate.isReadonlyRecord(cnf)
     ? { jkt: textOf(cnf.jkt), certificate: textOf(cnf["x5t#S256"]) }
     : { jkt: undefined, certificate: undefined }

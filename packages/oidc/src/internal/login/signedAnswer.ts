@@ -1,16 +1,17 @@
 /**
  * The server's answer to an authorization request as one signed JWT (JWT Secured Authorization Response Mode for OAuth 2.0).
  */
+import * as Jwt from "@effect-oauth/core/Jwt"
 import type { JwtVerifier } from "@effect-oauth/core/JwtVerifier"
 import type { DiscoveryError } from "@effect-oauth/core/OAuthError"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { OidcClient } from "../../OidcClient.ts"
 import { audienceProblem, timeProblem } from "../token/idTokenClaims.ts"
-import { unverifiedClaims } from "../token/unverifiedClaims.ts"
 
 const longest = 32 * 1024
 
@@ -25,9 +26,9 @@ export const of = (parameters: URLSearchParams): Either.Either<Redacted.Redacted
 /** @internal What it says, not believed yet. */
 export const parametersIn = (response: Redacted.Redacted<string>): URLSearchParams =>
   new URLSearchParams(
-    Object.entries(unverifiedClaims(response) ?? {}).filter((claim): claim is [string, string] =>
-      typeof claim[1] === "string"
-    )
+    Object.entries(Option.getOrElse(Jwt.unverifiedClaims(Redacted.value(response)), () => ({}))).filter((
+      claim
+    ): claim is [string, string] => typeof claim[1] === "string")
   )
 
 /** @internal Why it must not be believed (section 2.4 there); also where it is plain and should not be, or the reverse. */

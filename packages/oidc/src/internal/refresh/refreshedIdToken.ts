@@ -2,17 +2,18 @@
  * The ID token that comes with a refresh (OpenID Connect Core 1.0 section 12.2). Only proof that it is about another identity
  * ends a sign-in; one that cannot be checked, or breaks a minor rule, is left aside.
  */
+import * as Jwt from "@effect-oauth/core/Jwt"
 import type * as OAuthLogging from "@effect-oauth/core/OAuthLogging"
 import type { TokenResponse } from "@effect-oauth/core/TokenEndpoint"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Redacted from "effect/Redacted"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import type { IdTokenVerifier } from "../../IdToken.ts"
 import type { OidcClient } from "../../OidcClient.ts"
 import type { IdTokenInvalid } from "../../OidcError.ts"
 import type { Principal } from "../../Principal.ts"
 import { audienceProblem, isSubject } from "../token/idTokenClaims.ts"
-import { unverifiedClaims } from "../token/unverifiedClaims.ts"
 
 /**
  * @internal
@@ -43,7 +44,7 @@ const namesAnother = (
   client: OidcClient,
   previous: Principal | undefined
 ): boolean | undefined => {
-  const claims = unverifiedClaims(idToken)
+  const claims = Option.getOrUndefined(Jwt.unverifiedClaims(Redacted.value(idToken)))
   if (claims === undefined) return undefined
   const { aud, iss, sub } = claims
   return (typeof iss === "string" && iss !== client.issuer) ||
