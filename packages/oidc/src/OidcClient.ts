@@ -15,26 +15,29 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import { localPath } from "./internal/browser/localPath.ts"
 
-type Shared =
-  | "tokenEndpoint"
-  | "revocationEndpoint"
-  | "pushedAuthorizationRequestEndpoint"
-  | "deviceAuthorizationEndpoint"
-  | "clientId"
-  | "clientSecret"
-  | "privateKey"
-  | "authentication"
-  | "allowDowngrade"
-  | "parameters"
-  | "httpClient"
-  | "allowInsecure"
-  | "timeout"
-  | "maxResponseSize"
-  | "defaultLifetime"
-  | "acquireTimeout"
-  | "propagateTrace"
+/** What a registration says as a client of the core does. */
+const sharedFields = [
+  "tokenEndpoint",
+  "revocationEndpoint",
+  "pushedAuthorizationRequestEndpoint",
+  "deviceAuthorizationEndpoint",
+  "clientId",
+  "clientSecret",
+  "privateKey",
+  "authentication",
+  "allowDowngrade",
+  "parameters",
+  "httpClient",
+  "allowInsecure",
+  "timeout",
+  "maxResponseSize",
+  "defaultLifetime",
+  "acquireTimeout",
+  "propagateTrace"
+] as const satisfies ReadonlyArray<keyof TokenClient.TokenClientOptions>
 
 /**
  * How the server's answer to a login comes: in the address, or by a form; with `.jwt` as one signed JWT (JARM), whose
@@ -52,7 +55,7 @@ export type ResponseMode = "query" | "form_post" | "query.jwt" | "form_post.jwt"
  * @since 0.1.0
  * @category models
  */
-export interface OidcClientOptions extends Pick<TokenClient.TokenClientOptions, Shared> {
+export interface OidcClientOptions extends Pick<TokenClient.TokenClientOptions, typeof sharedFields[number]> {
   /** Compared as a string, exactly as the server writes it. */
   readonly issuer: string
   /** The client that is meant where no name is given. Not needed for the only one. */
@@ -298,25 +301,8 @@ class Fields {
   }
 }
 
-const shared = (options: OidcClientOptions): TokenClient.TokenClientOptions => ({
-  issuer: options.issuer,
-  tokenEndpoint: options.tokenEndpoint,
-  revocationEndpoint: options.revocationEndpoint,
-  pushedAuthorizationRequestEndpoint: options.pushedAuthorizationRequestEndpoint,
-  clientId: options.clientId,
-  clientSecret: options.clientSecret,
-  privateKey: options.privateKey,
-  authentication: options.authentication,
-  allowDowngrade: options.allowDowngrade,
-  parameters: options.parameters,
-  httpClient: options.httpClient,
-  allowInsecure: options.allowInsecure,
-  timeout: options.timeout,
-  maxResponseSize: options.maxResponseSize,
-  defaultLifetime: options.defaultLifetime,
-  acquireTimeout: options.acquireTimeout,
-  propagateTrace: options.propagateTrace
-})
+const shared = (options: OidcClientOptions): TokenClient.TokenClientOptions =>
+  Struct.pick(options, "issuer", ...sharedFields)
 
 /** @internal Of the token client that is derived from it. */
 export const tokenClientName = (name: string): string => `oidc:${name}`

@@ -299,7 +299,10 @@ const lookup = <E>(
 }
 
 /** One lookup at a time for each name, which goes on for the others if the caller that started it leaves. */
-const remember = (find: (name: string) => Found, { capacity = 1000, timeToLive = "5 minutes" }: ResolverOptions) =>
+const remember = (
+  find: (name: string) => Found,
+  { capacity = 1000, timeout = "10 seconds", timeToLive = "5 minutes" }: ResolverOptions
+) =>
   Effect.gen(function*() {
     const flights = yield* SingleFlight.make()
     const unavailable = (name: string, cause: string) => new TokenClientUnavailable({ clientName: name, cause })
@@ -311,7 +314,7 @@ const remember = (find: (name: string) => Found, { capacity = 1000, timeToLive =
           flights.run({
             work: find(name),
             background: true,
-            limit: "10 seconds",
+            limit: timeout,
             ended: () => {},
             interrupted: () => unavailable(name, "an interruption")
           })

@@ -53,6 +53,22 @@ describe("a registration", () => {
       ])
     }))
 
+  it.effect("has the endpoints that it is given, for logins and for the program itself", () =>
+    Effect.gen(function*() {
+      const endpoints = {
+        tokenEndpoint: "https://login.example/t",
+        revocationEndpoint: "https://login.example/r",
+        pushedAuthorizationRequestEndpoint: "https://login.example/p",
+        deviceAuthorizationEndpoint: "https://login.example/d"
+      }
+      const client = yield* of(OidcClients.layer({ company: { ...base, ...endpoints } }))
+      for (const [field, url] of Object.entries(endpoints)) {
+        const name = field as keyof typeof endpoints
+        assert.strictEqual(client.login[name]?.href, url)
+        assert.strictEqual(client.machine[name], url)
+      }
+    }))
+
   it.effect("has all of its problems told at once, with those of the others", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(

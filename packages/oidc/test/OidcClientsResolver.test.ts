@@ -48,6 +48,26 @@ describe("a resolver", () => {
       }).pipe(Effect.provide(layer))
     }))
 
+  it.effect("has the time that it is given, and no more (timeout)", () =>
+    Effect.gen(function*() {
+      const slow = (name: string, timeout?: string) =>
+        OidcClients.layerResolver(
+          () => Effect.delay(Effect.succeed({ ...base, clientId: name }), "12 seconds"),
+          timeout === undefined ? {} : { timeout: "15 seconds" }
+        )
+      const asked = (layer: Resolved) =>
+        Effect.gen(function*() {
+          const fiber = yield* Effect.fork(Effect.either(of(layer, "tenant-1")))
+          yield* TestClock.adjust("15 seconds")
+          return yield* Fiber.join(fiber)
+        })
+      const inTime = yield* asked(slow("tenant-1", "15 seconds"))
+      assert.strictEqual(inTime._tag === "Right" && inTime.right.name, "tenant-1")
+      const late = yield* asked(slow("tenant-1"))
+      assert.strictEqual(late._tag === "Left" && late.left._tag, "TokenClientUnavailable")
+      assert.include(late._tag === "Left" ? late.left.message : "", "a timeout")
+    }))
+
   it.effect("keeps a number of clients only", () =>
     Effect.gen(function*() {
       const calls: Array<string> = []
