@@ -1,8 +1,10 @@
 /** JSON of a provider that no reader is made for: levels without end, members twice, bytes that are no text. */
+import { TokenStore } from "@effect-oauth/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as jose from "jose"
-import { isRefused, login, start } from "./support/attack.ts"
+import { UserAgent } from "../../../examples/servers/userAgent.ts"
+import { everybody, isRefused, isSomebody, login, start } from "./support/attack.ts"
 import type * as Provider from "./support/provider.ts"
 
 const nested = (levels: number): string => `${"[".repeat(levels)}${"]".repeat(levels)}`
@@ -57,6 +59,21 @@ for (const [what, write] of cases) {
         assert.propertyVal(app.errors[0], "retryable", false)
       }))
   })
+}
+
+for (const where of ["cookies", "a store"]) {
+  it.scopedLive(`as many levels as are read are kept in a session, too (${where})`, () =>
+    Effect.gen(function*() {
+      const store = where === "cookies" ? undefined : yield* TokenStore.makeMemory
+      const { app, browser, provider } = yield* start({}, { store })
+      provider.bend.idToken = (_, claims) => provider.signText(withMember(`"deep":${nested(63)}`)(claims))
+      yield* login(app, browser)
+      yield* isSomebody(app, browser)
+      assert.strictEqual(JSON.stringify((yield* everybody(app, browser)).web?.claims.deep), nested(63))
+      provider.bend.idToken = (_, claims) => provider.signText(withMember(`"deep":${nested(64)}`)(claims))
+      const other = new UserAgent()
+      yield* isRefused(app, other, yield* login(app, other), "IdTokenInvalid/form")
+    }))
 }
 
 it("jose reads what the tests write", () => {
