@@ -235,7 +235,7 @@ describe("two clients of one session in cookies", () => {
     Effect.gen(function*() {
       const server = Server.make()
       server.answer = ({ refreshToken }) =>
-        Effect.succeed({ access: `for ${refreshToken}`, lifetime: 100, refresh: `${refreshToken}+` })
+        Effect.succeed({ access: `for-${refreshToken}`, lifetime: 100, refresh: `${refreshToken}+` })
       Server.slowly(server, "1 seconds")
       const clients = { web: { ...Web.client, default: true }, other: { ...Web.client, clientId: "other" } }
       const provide = Web.sharing(yield* TokenStore.makeMemory)
@@ -257,7 +257,7 @@ describe("two clients of one session in cookies", () => {
         for (const client of ["web", "other"]) {
           const next = yield* Effect.fork(two.get(browser, { client }))
           yield* pass("3 seconds")
-          assert.match(Server.valueOf(yield* next), client === "web" ? /^for a\+/ : /^for b\+/)
+          assert.match(Server.valueOf(yield* next), client === "web" ? /^for-a\+/ : /^for-b\+/)
         }
       }
       assert.deepStrictEqual(server.reused, [])

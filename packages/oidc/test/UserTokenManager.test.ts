@@ -136,19 +136,19 @@ for (const [kind, provide] of kinds) {
         const { browser, server, web } = yield* start()
         server.answer = ({ parameters }) =>
           Effect.succeed({
-            access: `for ${String(parameters.resource)} ${parameters.scope}`,
+            access: `for-${String(parameters.resource)}-${parameters.scope}`,
             lifetime: 100,
             refresh: "refresh-0"
           })
         const a = { resource: "urn:a" }
         const read = { resource: "urn:a", scope: "read" }
-        assert.strictEqual(Server.valueOf(yield* web.get(browser, a)), "for urn:a undefined")
-        assert.strictEqual(Server.valueOf(yield* web.get(browser, read)), "for urn:a read")
+        assert.strictEqual(Server.valueOf(yield* web.get(browser, a)), "for-urn:a-undefined")
+        assert.strictEqual(Server.valueOf(yield* web.get(browser, read)), "for-urn:a-read")
         const b = yield* web.get(browser, { resource: "urn:b" })
-        assert.strictEqual(Server.valueOf(b), "for urn:b undefined")
+        assert.strictEqual(Server.valueOf(b), "for-urn:b-undefined")
         assert.strictEqual(Server.textOf(b.refreshToken), "refresh-0")
         assert.strictEqual(Server.valueOf(yield* web.get(browser)), "access-0")
-        assert.strictEqual(Server.valueOf(yield* web.get(browser, a)), "for urn:a undefined")
+        assert.strictEqual(Server.valueOf(yield* web.get(browser, a)), "for-urn:a-undefined")
         assert.strictEqual(server.asked.length, 3)
       }))
 
@@ -171,12 +171,12 @@ for (const [kind, provide] of kinds) {
         const bob = new Browser()
         yield* web.signIn(bob, { access: "bob-0", refresh: "bobs", principal: Web.principal("bob") })
         server.answer = ({ refreshToken }, number) =>
-          Effect.succeed({ access: `by ${refreshToken} ${number}`, lifetime: 5, refresh: refreshToken })
+          Effect.succeed({ access: `by-${refreshToken}-${number}`, lifetime: 5, refresh: refreshToken })
         yield* over
-        assert.strictEqual(Server.valueOf(yield* web.get(alice)), "by refresh-0 1")
-        assert.strictEqual(Server.valueOf(yield* web.get(bob)), "by bobs 2")
+        assert.strictEqual(Server.valueOf(yield* web.get(alice)), "by-refresh-0-1")
+        assert.strictEqual(Server.valueOf(yield* web.get(bob)), "by-bobs-2")
         yield* TestClock.adjust("5 seconds")
-        assert.strictEqual(Server.valueOf(yield* web.get(alice)), "by refresh-0 3")
+        assert.strictEqual(Server.valueOf(yield* web.get(alice)), "by-refresh-0-3")
         assert.strictEqual(yield* web.whoIs(alice), "alice")
         assert.strictEqual(yield* web.whoIs(bob), "bob")
       }))
@@ -303,14 +303,14 @@ for (const [kind, provide] of kinds) {
             assert.strictEqual(++atOnce, 1)
             yield* Effect.sleep("1 seconds")
             atOnce--
-            return { access: `for ${String(parameters.resource)}`, lifetime: 3600, refresh: `refresh-${number}` }
+            return { access: `for-${String(parameters.resource)}`, lifetime: 3600, refresh: `refresh-${number}` }
           })
         const resources = ["urn:a", "urn:b", "urn:c", "urn:a"]
         const all = yield* Effect.fork(
           Effect.forEach(resources, (resource) => web.get(browser.copy(), { resource }), { concurrency: "unbounded" })
         )
         yield* TestClock.adjust("3 seconds")
-        assert.deepStrictEqual((yield* all).map(Server.valueOf), resources.map((resource) => `for ${resource}`))
+        assert.deepStrictEqual((yield* all).map(Server.valueOf), resources.map((resource) => `for-${resource}`))
         assert.deepStrictEqual(server.presented(), ["refresh-0", "refresh-1", "refresh-2"])
       }))
 

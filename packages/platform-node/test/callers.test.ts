@@ -184,7 +184,7 @@ describe("customize", () => {
   )
 
   for (const own of [true, false]) {
-    const tenant = own ? "of the call" : "common"
+    const tenant = own ? "of-the-call" : "common"
     it.scopedLive(`of GrpcCredentials: ${own ? "its own, by the call" : "the one that is provided for all"}`, () =>
       Effect.gen(function*() {
         const context = yield* Layer.build(yield* program)
@@ -194,7 +194,7 @@ describe("customize", () => {
         const grpc = yield* Effect.provide(GrpcCredentials.clientCredentials("api", undefined, options), context)
         const channel = yield* grpc.channel(credentials.createSsl(Buffer.from(authority.certificate)))
         const client = yield* GrpcServer.connect(server, channel, { interceptors: [grpc.interceptor] })
-        const ofCall = yield* Effect.provideService(grpc.callOptions, Tenant, "of the call")
+        const ofCall = yield* Effect.provideService(grpc.callOptions, Tenant, "of-the-call")
         const answer = yield* GrpcServer.answered((done) => client.Say(GrpcServer.whose, ofCall, done))
         assert.strictEqual(answer, `Bearer scope-${tenant}`)
       }))
@@ -212,7 +212,7 @@ describe("customize", () => {
         const nodeOptions = { ca: authority.certificate }
         const transport = createGrpcTransport({ baseUrl: server.url, interceptors: [interceptor], nodeOptions })
         const client = createClient(ConnectServer.Echo, transport)
-        const contextValues = yield* Effect.provideService(interceptor.contextValues, Tenant, "of the call")
+        const contextValues = yield* Effect.provideService(interceptor.contextValues, Tenant, "of-the-call")
         const { value } = yield* Effect.promise(() => client.say({ value: ConnectServer.whose }, { contextValues }))
         assert.strictEqual(value, `Bearer scope-${tenant}`)
       }))
