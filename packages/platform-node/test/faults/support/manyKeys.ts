@@ -35,7 +35,7 @@ const requestOf = (number: number): TokenCache.TokenCacheRequest => ({
   acquire: () =>
     Effect.map(DateTime.now, (now) =>
       new AccessToken.AccessToken({
-        value: Redacted.make(`token ${number} `.padEnd(100, "x")),
+        value: Redacted.make(`token-${number}-`.padEnd(100, "x")),
         type: OAuthValues.TokenType.make("Bearer"),
         clientName: "worker",
         obtainedAt: now,
