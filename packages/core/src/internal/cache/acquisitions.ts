@@ -110,7 +110,7 @@ export const make = ({ byEntry, flights, lockWait, log, shared }: Services) => {
       slot.version = version
       slot.outdated = false
     }
-    // Nobody joins one that began before it.
+    // An acquisition that began before it is joined no more.
     if (kind === "forced") slot.flights.normal = undefined
     slot.backoff = undefined
     if (fromServer) OAuthMetrics.count(OAuthMetrics.retrieved)
