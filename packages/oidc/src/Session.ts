@@ -32,6 +32,7 @@ export class SignIn extends Schema.Class<SignIn>("@effect-oauth/oidc/SignIn")({
  * - `signIns`: by the name of the client.
  * - `primary`: the client that the user signed in with first, or last anew.
  * - `startedAt`, `seenAt`: in milliseconds since 1970.
+ * - `loginId`: of a session without a browser: tells the login that it came of from the next one under the same name.
  *
  * @since 0.1.0
  * @category models
@@ -40,7 +41,8 @@ export class SessionContent extends Schema.Class<SessionContent>("@effect-oauth/
   signIns: Schema.Record({ key: Schema.String, value: SignIn }),
   primary: Schema.String,
   startedAt: Schema.Number,
-  seenAt: Schema.Number
+  seenAt: Schema.Number,
+  loginId: Schema.optional(Schema.String)
 }) {}
 
 /**

@@ -26,6 +26,7 @@ import type { OidcClient } from "./OidcClient.ts"
 import { type LookupError, OidcClients } from "./OidcClients.ts"
 import { IdTokenInvalid, type SessionsInvalid, SessionStoreError, SignInRequired } from "./OidcError.ts"
 import { OidcHooks } from "./OidcHooks.ts"
+import type { Principal } from "./Principal.ts"
 import { type Session, SessionContent, SignIn } from "./Session.ts"
 import { Sessions } from "./Sessions.ts"
 import { type Presentation, TokenConcurrency } from "./TokenConcurrency.ts"
@@ -152,60 +153,73 @@ const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, 
 /** Longer than a failover of a store, or of the keys of a server, takes. */
 const persistently = Schedules.persistently("1 minutes")
 
-const persisted = (name: string, response: TokenResponse, options: KeepOptions, by: keyof typeof expected) =>
-  Effect.retry(kept(name, response, options, by), {
-    schedule: persistently,
-    while: (error) => "retryable" in error && error.retryable
-  })
-
-const kept = (
+/** Keeps both, and tries again where the store fails. A try whose answer is lost may have been written, and renewed since. */
+const persisted = (
   name: string,
   response: TokenResponse,
   options: KeepOptions,
   by: keyof typeof expected
 ): Effect.Effect<Session, KeepError, Requirements> =>
-  Effect.gen(function*() {
-    const sessions = yield* Sessions
-    const store = yield* UserTokenStore
-    const hooks = Option.orElse(yield* Effect.serviceOption(OidcHooks), () => Option.fromNullable(sessions.hooks))
-    const client = yield* Effect.flatMap(OidcClients, (clients) => clients.get(options.client))
-    const { claims, ...user } = yield* userOf(client, response, options.sub, by)
-    const principal = yield* SignIns.make(store, hooks, yield* OAuthLogging.make).principal(client, user, claims)
-    const tokens = new UserTokens({
-      accessTokens: { "": response.accessToken },
-      refreshToken: response.refreshToken,
-      idToken: response.idToken,
-      key: options.key
-    })
-    const before = yield* sessions.named(name)
-    const session = yield* inTurn(
-      before,
-      client,
+  Effect.suspend(() => {
+    const loginId = crypto.randomUUID()
+    /** What the tokens take the place of, in a store of their own. */
+    let replaced: { readonly version: string | undefined } | undefined
+
+    const sessionKept = (client: OidcClient, principal: Principal, tokens: UserTokens | undefined) =>
       Effect.gen(function*() {
+        const sessions = yield* Sessions
+        const there = yield* sessions.named(name)
+        if (Option.isSome(there) && there.value.known?.loginId === loginId) return there.value
         const now = yield* Clock.currentTimeMillis
-        const isInSession = store === inSession
-        const session = yield* sessions.keep(
+        const signIn = new SignIn({ principal, clientId: client.login.clientId, tokens })
+        return yield* sessions.keep(
           name,
           new SessionContent({
-            signIns: {
-              [client.name]: new SignIn({
-                principal,
-                clientId: client.login.clientId,
-                tokens: isInSession ? tokens : undefined
-              })
-            },
+            signIns: { [client.name]: signIn },
             primary: client.name,
             startedAt: now,
-            seenAt: now
+            seenAt: now,
+            loginId
           })
         )
-        if (!isInSession) yield* store.set(session, client.name, tokens, null)
-        return session
       })
-    )
-    const onSignedIn = Option.getOrUndefined(hooks)?.onSignedIn
-    if (onSignedIn !== undefined) yield* onSignedIn(principal, session)
-    return session
+
+    const tokensKept = (store: UserTokenStore["Type"], session: Session, clientName: string, tokens: UserTokens) =>
+      Effect.gen(function*() {
+        const version = Option.getOrUndefined(yield* store.get(session, clientName))?.version
+        replaced ??= { version }
+        if (version === replaced.version) yield* store.set(session, clientName, tokens, null)
+      })
+
+    const once = Effect.gen(function*() {
+      const sessions = yield* Sessions
+      const store = yield* UserTokenStore
+      const hooks = Option.orElse(yield* Effect.serviceOption(OidcHooks), () => Option.fromNullable(sessions.hooks))
+      const client = yield* Effect.flatMap(OidcClients, (clients) => clients.get(options.client))
+      const { claims, ...user } = yield* userOf(client, response, options.sub, by)
+      const principal = yield* SignIns.make(store, hooks, yield* OAuthLogging.make).principal(client, user, claims)
+      const tokens = new UserTokens({
+        accessTokens: { "": response.accessToken },
+        refreshToken: response.refreshToken,
+        idToken: response.idToken,
+        key: options.key
+      })
+      const session = yield* inTurn(
+        yield* sessions.named(name),
+        client,
+        store === inSession
+          ? sessionKept(client, principal, tokens)
+          : Effect.tap(
+            sessionKept(client, principal, undefined),
+            (session) => tokensKept(store, session, client.name, tokens)
+          )
+      )
+      const onSignedIn = Option.getOrUndefined(hooks)?.onSignedIn
+      if (onSignedIn !== undefined) yield* onSignedIn(principal, session)
+      return session
+    })
+
+    return Effect.retry(once, { schedule: persistently, while: (error) => "retryable" in error && error.retryable })
   })
 
 /** Another process presents the refresh token, or has not kept what came of it. */
@@ -234,8 +248,8 @@ export const adopt = (
     const sessions = yield* Sessions
     const endpoint = yield* TokenEndpoint
     const { present, serialised } = yield* TokenConcurrency
-    const startedAt = (session: Option.Option<Session>) => Option.getOrUndefined(session)?.known?.startedAt
-    const before = startedAt(yield* sessions.named(name))
+    const loginOf = (session: Option.Option<Session>) => Option.getOrUndefined(session)?.known?.loginId
+    const before = loginOf(yield* sessions.named(name))
 
     const exchanged = (settle: (outcome: "used" | "unused") => Effect.Effect<void>) =>
       Effect.gen(function*() {
@@ -256,7 +270,7 @@ export const adopt = (
     const once: Effect.Effect<Session, AdoptError | InProgress, Requirements | TokenEndpoint> = Effect.gen(function*() {
       const there = yield* sessions.named(name)
       // Another caller has adopted it while this one waited.
-      if (Option.isSome(there) && startedAt(there) !== before) return there.value
+      if (Option.isSome(there) && loginOf(there) !== before) return there.value
       const presentation: Presentation = present === undefined
         ? { _tag: "Granted", settle: () => Effect.void }
         : yield* present(refreshToken)

@@ -1,18 +1,20 @@
 /** Sessions of programs without a browser, at a real authorization server. */
-import { OAuthLogging, Signer, SigningKey, TokenEndpoint, TokenGrant, TokenStore } from "@effect-oauth/core"
+import { OAuthError, OAuthLogging, Signer, SigningKey, TokenEndpoint, TokenGrant, TokenStore } from "@effect-oauth/core"
 import {
   CurrentUser,
   IdToken,
   Oidc,
   type OidcClient,
   OidcClients,
+  OidcError,
   Principal,
   Session,
   Sessions,
   SessionStore,
   StoredSession,
   UserAccessTokenHttpClient,
-  UserTokenManager
+  UserTokenManager,
+  UserTokenStore
 } from "@effect-oauth/oidc"
 import { NodeOAuth } from "@effect-oauth/platform-node"
 import { HttpClient } from "@effect/platform"
@@ -248,6 +250,74 @@ describe("a session without a browser", () => {
         yield* UserTokenManager.get({ session, forceRenewal: true })
       }).pipe(Effect.provide(program(server, yield* TokenStore.makeMemory)))
     }))
+
+  /** Tokens in memory, with versions. */
+  const tokenStore = (): UserTokenStore.UserTokenStore["Type"] => {
+    const entries = new Map<string, UserTokenStore.KeptTokens>()
+    let versions = 0
+    return {
+      get: (session) => Effect.sync(() => Option.fromNullable(entries.get(session.key!))),
+      set: (session, _clientName, tokens, ifVersion) =>
+        Effect.sync(() => {
+          if (ifVersion !== null && entries.get(session.key!)?.version !== ifVersion) return false
+          entries.set(session.key!, { tokens, version: `${versions++}` })
+          return true
+        }),
+      clear: (session) => Effect.sync(() => void entries.delete(session.key!))
+    }
+  }
+
+  for (const place of ["session", "store of their own"]) {
+    it.scopedLive(`does not lose renewed tokens to a second try, kept in a ${place}`, () =>
+      Effect.gen(function*() {
+        const server = yield* startServer()
+        const memory = yield* TokenStore.makeMemory
+        const own = tokenStore()
+        const isOwn = place !== "session"
+        let isLost = false
+        let renewed: Effect.Effect<unknown, unknown> = Effect.void
+        /** What is written is there; the writer is not told, and before it tries again somebody renews. */
+        const lost = <E>(error: E) =>
+          Effect.suspend(() => {
+            isLost = true
+            return Effect.zipRight(Effect.orDie(renewed), Effect.fail(error))
+          })
+        const store: TokenStore.TokenStore["Type"] = {
+          ...memory,
+          set: (key, ...options) =>
+            Effect.tap(memory.set(key, ...options), () =>
+              isLost || isOwn || !key.startsWith("session:")
+                ? Effect.void
+                : lost(new OAuthError.TokenStoreError({ store: "memory", operation: "set", problem: "gone" })))
+        }
+        const tokens: UserTokenStore.UserTokenStore["Type"] = {
+          ...own,
+          set: (...options) =>
+            Effect.tap(own.set(...options), () =>
+              isLost ? Effect.void : lost(new OidcError.SessionStoreError({ operation: "set", problem: "gone" })))
+        }
+        yield* Effect.gen(function*() {
+          const services = yield* Effect.context<UserTokenManager.UserTokenManager | Sessions.Sessions>()
+          const newest = Effect.flatMap(opened, (session) => UserTokenManager.get({ session, forceRenewal: true }))
+          let first = ""
+          renewed = Effect.tap(newest, ({ accessToken }) => {
+            first = Redacted.value(accessToken.value)
+          }).pipe(Effect.provide(services))
+          const session = yield* StoredSession.keep("me", yield* login("alice"))
+          const { accessToken } = yield* UserTokenManager.get({ session })
+          assert.isTrue(isLost)
+          assert.strictEqual(Redacted.value(accessToken.value), first)
+          yield* newest
+        }).pipe(
+          Effect.provide(
+            isOwn
+              ? Layer.provide(program(server, store), Layer.succeed(UserTokenStore.UserTokenStore, tokens))
+              : program(server, store)
+          )
+        )
+        assert.deepStrictEqual(outcomes(server), ["ok", "ok"])
+      }))
+  }
 
   it.scopedLive("is sealed in the store, under a name that does not tell", () =>
     Effect.gen(function*() {
