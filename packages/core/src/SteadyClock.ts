@@ -36,6 +36,16 @@ const states = new WeakMap<Clock.Clock, State>()
  */
 export const unsafeMonotonicMillis = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1_000_000
 
+/**
+ * The monotonic time in milliseconds.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
+export const monotonicMillis: Effect.Effect<number> = Effect.clockWith((clock) =>
+  Effect.succeed(unsafeMonotonicMillis(clock))
+)
+
 const stateOf = (clock: Clock.Clock): State => {
   const known = states.get(clock)
   if (known !== undefined) return known

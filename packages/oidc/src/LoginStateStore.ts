@@ -123,7 +123,7 @@ const usedHere = (): UsedStates => {
   const used = new Map<string, number>()
   return {
     add: (hash) =>
-      Effect.map(SteadyClock.currentTimeMillis, (now) => {
+      Effect.map(SteadyClock.monotonicMillis, (now) => {
         for (const [other, until] of used) {
           if (until > now && used.size < 100_000) break
           used.delete(other)

@@ -83,9 +83,14 @@ export const clientCredentialsToken = (
     return yield* manager.get(tokenClientName(client.name), yield* customized(manager, parameters))
   })
 
+/**
+ * `closed`: names whose Layer has been closed, and whether that of a resolver has. They are registered still: it is the program,
+ * or a part of it, that ends.
+ */
 interface Definitions {
   readonly defined: Map<string, Client.OidcClient>
   readonly resolvers: Set<Resolver>
+  readonly closed: { readonly names: Set<string>; hasResolver: boolean }
 }
 
 class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<
@@ -94,15 +99,21 @@ class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<
 >() {
   // A constant, so that all Layers of one build share it.
   static readonly layer = Layer.sync(Registry, () => {
-    const definitions: Definitions = { defined: new Map(), resolvers: new Set() }
+    const definitions: Definitions = {
+      defined: new Map(),
+      resolvers: new Set(),
+      closed: { names: new Set(), hasResolver: false }
+    }
     return { ...definitions, view: viewOver(definitions) }
   })
 }
 
 /** Read at call time, so that every Layer knows the clients of the others. */
-const viewOver = ({ defined, resolvers }: Definitions): OidcClients["Type"] => {
+const viewOver = ({ closed, defined, resolvers }: Definitions): OidcClients["Type"] => {
   const notFound = (clientName: string) =>
-    Effect.fail(new OidcClientNotFound({ clientName, known: [...defined.keys()] }))
+    closed.names.has(clientName) || closed.hasResolver
+      ? Effect.fail(new TokenClientUnavailable({ clientName, cause: "LayerClosed" }))
+      : Effect.fail(new OidcClientNotFound({ clientName, known: [...defined.keys()] }))
   const defaultClient = (): Effect.Effect<Client.OidcClient, LookupError> => {
     const clients = [...defined.values()]
     const chosen = clients.find(({ isDefault }) => isDefault) ?? (clients.length === 1 ? clients[0] : undefined)
@@ -167,10 +178,16 @@ const register = (parsed: ReadonlyArray<readonly [name: string, client: Parsed]>
       problems.push({ client: name, field: "default", problem: `"${defaults[0]?.name}" is the default already` })
     }
     if (problems.length > 0) return yield* invalid(problems)
-    for (const client of clients) registry.defined.set(client.name, client)
+    for (const client of clients) {
+      registry.defined.set(client.name, client)
+      registry.closed.names.delete(client.name)
+    }
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
-        for (const { name } of clients) registry.defined.delete(name)
+        for (const { name } of clients) {
+          registry.defined.delete(name)
+          registry.closed.names.add(name)
+        }
       })
     )
     return clients
@@ -364,7 +381,13 @@ export const layerResolver = <E, R>(
       const cache = yield* remember(find, options)
       const resolver: Resolver = { ...cache, callbackPaths }
       registry.resolvers.add(resolver)
-      yield* Effect.addFinalizer(() => Effect.sync(() => registry.resolvers.delete(resolver)))
+      registry.closed.hasResolver = false
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          registry.resolvers.delete(resolver)
+          registry.closed.hasResolver = true
+        })
+      )
       return registry.view
     })
   ).pipe(Layer.provide(Registry.layer))

@@ -211,7 +211,7 @@ export const make = (
     const sessions = CookieSessions.make({
       signer,
       encryption: encryption.value,
-      rotations: Rotations.make(grace, options.rotationCapacity ?? 10_000),
+      rotations: Rotations.make(grace, options.rotationCapacity ?? 10_000, yield* Effect.clock),
       shared,
       writes: yield* TokenConcurrency.makeLocal,
       endings,

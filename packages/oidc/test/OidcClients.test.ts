@@ -1,7 +1,7 @@
 import { type OAuthError, SigningKey, TokenClients } from "@effect-oauth/core"
-import { type OidcClient, OidcClients } from "@effect-oauth/oidc"
+import { type OidcClient, OidcClients, OidcError } from "@effect-oauth/oidc"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Layer, Redacted } from "effect"
+import { Config, ConfigProvider, Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 
 type Registrations = Layer.Layer<OidcClients.OidcClients | TokenClients.TokenClients, OAuthError.TokenClientInvalid>
 
@@ -217,6 +217,23 @@ describe("registrations", () => {
       assert.deepStrictEqual(twice.problems.map(({ client, field }) => `${client}.${field}`), ["one.name"])
       const defaults = yield* refused(Layer.merge(other, OidcClients.layer({ third: { ...base, default: true } })))
       assert.deepStrictEqual(defaults.problems.map(({ field }) => field), ["default"])
+    }))
+
+  it.effect("do not count as unknown where their Layer has been closed", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const layer = Layer.merge(
+        OidcClients.layer({ one: base, other: base }),
+        OidcClients.layerResolver((clientName) => new OidcError.OidcClientNotFound({ clientName, known: [] }))
+      )
+      const clients = Context.get(yield* Layer.buildWithScope(layer, scope), OidcClients.OidcClients)
+      assert.strictEqual((yield* Effect.flip(clients.get("stranger")))._tag, "OidcClientNotFound")
+      yield* Scope.close(scope, Exit.void)
+      for (const name of ["one", "of the resolver"]) {
+        const error = yield* Effect.flip(clients.get(name))
+        assert.strictEqual(error._tag, "TokenClientUnavailable")
+        assert.include(error.message, "LayerClosed")
+      }
     }))
 
   it.effect("are clients for calls of the program's own authority too", () =>

@@ -3,6 +3,7 @@ import { OAuthError } from "@effect-oauth/core"
 import { OidcError, type UserTokenManager } from "@effect-oauth/oidc"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, TestClock } from "effect"
+import * as MovableClock from "../../core/test/support/movableClock.ts"
 import { Browser } from "./support/browser.ts"
 import { capture } from "./support/logging.ts"
 import * as Server from "./support/tokenServer.ts"
@@ -156,6 +157,22 @@ for (const [kind, provide] of kinds) {
           assert.strictEqual(yield* web.whoIs(browser), "alice")
         }))
     }
+
+    it.scoped("worth another try is tried again after its pause, though the clock is set back", () =>
+      Effect.gen(function*() {
+        const { clock, moveWall } = yield* MovableClock.make
+        yield* Effect.gen(function*() {
+          const { browser, server, web } = yield* start()
+          const answer = server.answer
+          server.answer = () => Effect.fail(Server.unreachable)
+          yield* over
+          yield* Effect.flip(web.get(browser.copy()))
+          server.answer = answer
+          moveWall("50 seconds", -1)
+          yield* TestClock.adjust("45 seconds")
+          assert.strictEqual(Server.valueOf(yield* web.get(browser)), "access-2")
+        }).pipe(Effect.withClock(clock))
+      }))
 
     it.scoped("that refuses the refresh token for good is the last one for it, also where a renewal is forced", () =>
       Effect.gen(function*() {

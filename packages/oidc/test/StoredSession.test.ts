@@ -298,7 +298,8 @@ describe("a session without a browser", () => {
         }
         yield* Effect.gen(function*() {
           const services = yield* Effect.context<UserTokenManager.UserTokenManager | Sessions.Sessions>()
-          const newest = Effect.flatMap(opened, (session) => UserTokenManager.get({ session, forceRenewal: true }))
+          const newest = Effect.flatMap(opened, (session) =>
+            UserTokenManager.get({ session, forceRenewal: true }))
           let first = ""
           renewed = Effect.tap(newest, ({ accessToken }) => {
             first = Redacted.value(accessToken.value)

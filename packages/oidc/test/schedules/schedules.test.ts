@@ -5,6 +5,7 @@ import {
   everySchedule,
   interleavings,
   newCounters,
+  read,
   runOnce,
   type Schedule,
   singleFaults,
@@ -30,6 +31,18 @@ const schedulesOf = async (scenario: Scenario): Promise<ReadonlyArray<Schedule>>
   return [{ seed: 1, decisions: [] }, ...schedules.filter(isChosen)]
 }
 
+/** Random schedules that found a fault. */
+const found = [
+  "shared-force/1/6:interrupt",
+  "shared-force/20269638/3:hold3,5:fail",
+  "machine-force/20263729/0:late,1:forward",
+  "adopt/1614591469/4:fail,18:back",
+  "adopt/20265093/6:forward,9:lost,12:later",
+  "server-shared-refresh-early/145493965/1:forward,14:kill,19:blackout",
+  "server-shared-sign-out/145495591/3:close",
+  "cookies-revoke/145499249/0:late,1:lost,2:forward"
+]
+
 const total = newCounters()
 
 describe("whatever fails at whichever step", () => {
@@ -48,6 +61,14 @@ describe("whatever fails at whichever step", () => {
       assert.strictEqual(counters.schedules, schedules.length)
       assert.isAbove(Object.keys(counters.faults).length, 0)
       add(total, counters)
+    })
+  }
+
+  for (const text of found) {
+    it(`found before: ${text}`, async () => {
+      const replayed = read(text, scenarios)
+      if (replayed === undefined) throw new Error("there is no such scenario")
+      assert.deepStrictEqual((await runOnce(replayed.scenario, replayed.schedule, undefined)).violations, [])
     })
   }
 

@@ -18,15 +18,14 @@ export interface Replays {
 
 const capacity = 10_000
 
-/** Monotonic: a clock that is set forwards and back again does not make it forget. */
-const now = Effect.map(Effect.clock, SteadyClock.unsafeMonotonicMillis)
-
+/** A clock that is set forwards and back again does not make it forget. */
 const inMemory = (): Replays => {
   const taken = new Map<string, number>()
   return {
-    wasUsed: (hash) => Effect.map(now, (now) => (taken.get(hash) ?? Number.NEGATIVE_INFINITY) > now),
+    wasUsed: (hash) =>
+      Effect.map(SteadyClock.monotonicMillis, (now) => (taken.get(hash) ?? Number.NEGATIVE_INFINITY) > now),
     remember: (hash, lifetime) =>
-      Effect.map(now, (now) => {
+      Effect.map(SteadyClock.monotonicMillis, (now) => {
         for (const [other, until] of taken) if (until <= now) taken.delete(other)
         const [oldest] = taken.keys()
         if (taken.size >= capacity && oldest !== undefined) taken.delete(oldest)

@@ -20,11 +20,16 @@ export type Wanted =
 /** @internal */
 export const isAlive = (token: AccessToken.AccessToken, now: number): boolean => AccessToken.expiryMillis(token) > now
 
+/** Obtained further ahead than this, in milliseconds, by a clock that was wrong: so is the end of the token. */
+const tolerance = 300_000
+
 /** A token of 10 seconds is not renewed a minute before its end. */
 const isFresh = (token: AccessToken.AccessToken, refreshBefore: Duration.Duration, now: number): boolean => {
   const end = AccessToken.expiryMillis(token)
   if (end === Number.POSITIVE_INFINITY) return true
-  const life = end - DateTime.toEpochMillis(token.obtainedAt)
+  const obtainedAt = DateTime.toEpochMillis(token.obtainedAt)
+  if (obtainedAt > now + tolerance) return false
+  const life = end - obtainedAt
   return end - now > Math.min(Duration.toMillis(refreshBefore), life / 10)
 }
 

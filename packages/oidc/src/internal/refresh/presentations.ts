@@ -52,9 +52,6 @@ const put = <A>(entries: Map<string, A>, key: string, entry: A): void => {
   entries.set(key, entry)
 }
 
-/** Of the monotonic clock: a jump of the wall clock gives no process less time to write its result. */
-const monotonicMillis = Effect.clockWith((clock) => Effect.sync(() => SteadyClock.unsafeMonotonicMillis(clock)))
-
 /** When this process has seen which announcement first. */
 const makeSeen = () => {
   const seen = new Map<string, { readonly version: string; readonly since: number }>()
@@ -91,7 +88,7 @@ export interface Present {
 export const makeLocal = (): Present => {
   const live = makeLive()
   return (refreshToken) =>
-    Effect.map(monotonicMillis, (now): Presentation => {
+    Effect.map(SteadyClock.monotonicMillis, (now): Presentation => {
       const key = Redacted.value(refreshToken)
       if (live.has(key, now)) return { _tag: "Pending" }
       live.add(key, now)
@@ -139,7 +136,7 @@ export const make = (
     /** A store that was given up can still carry out an announcement, later: it is taken back when it appears. */
     const withdraw = (key: string) =>
       Effect.flatMap(store.get(key), (stored) =>
-        Effect.flatMap(monotonicMillis, (now) =>
+        Effect.flatMap(SteadyClock.monotonicMillis, (now) =>
           Option.isNone(stored) || stored.value.value !== own || live.has(key, now)
             ? Effect.void
             : store.remove(key, { ifVersion: stored.value.version }))).pipe(
@@ -154,7 +151,7 @@ export const make = (
           () =>
             Effect.forkIn(Effect.interruptible(withdraw(key)), scope)
         )
-        const now = yield* monotonicMillis
+        const now = yield* SteadyClock.monotonicMillis
         if (Option.isSome(version)) {
           return granted(key, version.value, now)
         }

@@ -253,8 +253,7 @@ export const make = (services: Services): Effect.Effect<Refresh, never, Scope.Sc
           reason: "Identity",
           problem: "a refresh came back with an ID token that names another user and could not be verified"
         })
-        const now = yield* Clock.currentTimeMillis
-        refusals.add(subjectOf(place, presented), { verdict: "Dead", error }, now)
+        refusals.add(subjectOf(place, presented), { verdict: "Dead", error }, yield* SteadyClock.currentTimeMillis)
         yield* log.warning(client.name, error.message)
         yield* Effect.ignore(
           update(
@@ -346,7 +345,7 @@ export const make = (services: Services): Effect.Effect<Refresh, never, Scope.Sc
         }
         const again: Once = left === 0 ? Effect.fail(new InProgress()) : once(place, wanted, parameters, left - 1)
         const subject = subjectOf(place, refreshToken)
-        const before = refusals.current(subject, now)
+        const before = refusals.current(subject, yield* SteadyClock.currentTimeMillis)
         if (before?.verdict === "Dead") {
           return yield* before.error._tag === "SignInRequired" ? before.error : dead(place, refreshToken, again)
         }
@@ -373,10 +372,9 @@ export const make = (services: Services): Effect.Effect<Refresh, never, Scope.Sc
         }
         const verdict = verdictOf(response.left)
         const error = refusalOf(place, response.left, verdict)
-        const later = yield* Clock.currentTimeMillis
-        refusals.add(subject, { verdict, error }, later)
+        refusals.add(subject, { verdict, error }, yield* SteadyClock.currentTimeMillis)
         yield* presentation.settle(verdict === "Dead" ? "used" : "unused")
-        const stillUsable = verdict !== "Dead" && isUsable(current, wanted, later)
+        const stillUsable = verdict !== "Dead" && isUsable(current, wanted, yield* Clock.currentTimeMillis)
         const meanwhile = stillUsable ? "; the current one goes on being used" : ""
         yield* log.warning(client.name, `no new access token of a user: ${response.left.message}${meanwhile}`)
         if (verdict === "Dead") return yield* dead(place, refreshToken, again)

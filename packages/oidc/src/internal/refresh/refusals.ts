@@ -30,7 +30,7 @@ export interface Subject {
   readonly refreshToken: string
 }
 
-/** @internal */
+/** @internal `now` is steady time. */
 export interface Refusals<E> {
   /** What the last attempt failed with, as long as the next one is not due; for ever where the refresh token is dead. */
   readonly current: (subject: Subject, now: number) => Refusal<E> | undefined

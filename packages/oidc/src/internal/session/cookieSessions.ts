@@ -105,11 +105,11 @@ export const make = (settings: Settings): CookieSessions => {
     /** An end that others have told of: by the time of the response the browser may have the cookie of a new sign-in. */
     #hasEnded = false
 
-    constructor(browser: Browser, cookie: Cookie | undefined, now: number) {
+    constructor(browser: Browser, cookie: Cookie | undefined) {
       this.cookies = browser
       this.#cookie = cookie
       // An older cookie of a session that has ended signs nobody in.
-      this.#catchUp(now)
+      this.#catchUp()
     }
 
     get key() {
@@ -123,10 +123,10 @@ export const make = (settings: Settings): CookieSessions => {
     }
 
     /** The newest that anybody here has written. */
-    #catchUp(now: number): void {
+    #catchUp(): void {
       const cookie = this.#cookie
       if (cookie === undefined) return
-      const newer = rotations.get(cookie.id, now)
+      const newer = rotations.get(cookie.id)
       if (newer === undefined || newer.revision <= cookie.revision) return
       this.#cookie = newer.content === undefined
         ? undefined
@@ -135,8 +135,8 @@ export const make = (settings: Settings): CookieSessions => {
       this.#hasEnded = newer.content === undefined
     }
 
-    #put(cookie: Cookie, rotation: Rotation, now: number): Effect.Effect<void> {
-      const pushedOut = rotations.put(cookie.id, rotation, now)
+    #put(cookie: Cookie, rotation: Rotation): Effect.Effect<void> {
+      const pushedOut = rotations.put(cookie.id, rotation)
       return pushedOut === undefined ? Effect.void : log.warning(
         undefined,
         "more sessions are renewed at once than are remembered (rotationCapacity): a user may have to sign in again"
@@ -144,8 +144,8 @@ export const make = (settings: Settings): CookieSessions => {
     }
 
     /** What another process has written takes the place of what this one has. */
-    #adopt(cookie: Cookie, stored: SharedRotation, now: number): Effect.Effect<void> {
-      const local = rotations.get(cookie.id, now)
+    #adopt(cookie: Cookie, stored: SharedRotation): Effect.Effect<void> {
+      const local = rotations.get(cookie.id)
       const isNewer = local === undefined
         ? stored.revision > cookie.revision
         : local.content !== undefined && stored.version !== local.base &&
@@ -156,7 +156,7 @@ export const make = (settings: Settings): CookieSessions => {
       this.#cookie = content === undefined ? undefined : new Cookie({ id: cookie.id, revision, content })
       this.#isNews = true
       this.#hasEnded = content === undefined
-      return this.#put(cookie, { revision, content, base }, now)
+      return this.#put(cookie, { revision, content, base })
     }
 
     get read(): Effect.Effect<Option.Option<Kept>> {
@@ -164,13 +164,12 @@ export const make = (settings: Settings): CookieSessions => {
         const before = this.#cookie
         if (before === undefined) return Option.none()
         const stored = yield* Effect.either(shared.get(before.id))
-        const now = yield* Clock.currentTimeMillis
-        this.#catchUp(now)
+        this.#catchUp()
         // A store that cannot be read is no reason not to know one's own cookie: writes and refreshes ask it again.
         if (Either.isRight(stored)) {
           this.#base = Option.getOrNull(Option.map(stored.right, ({ version }) => version))
           const cookie = this.#cookie
-          if (cookie !== undefined && Option.isSome(stored.right)) yield* this.#adopt(cookie, stored.right.value, now)
+          if (cookie !== undefined && Option.isSome(stored.right)) yield* this.#adopt(cookie, stored.right.value)
         }
         const cookie = this.#cookie
         return cookie === undefined
@@ -185,8 +184,7 @@ export const make = (settings: Settings): CookieSessions => {
      */
     write(content: SessionContent, ifVersion: string): Effect.Effect<boolean, SessionStoreError> {
       const write = Effect.gen(this, function*() {
-        const now = yield* Clock.currentTimeMillis
-        this.#catchUp(now)
+        this.#catchUp()
         const cookie = this.#cookie
         if (cookie === undefined || String(cookie.revision) !== ifVersion) return false
         const revision = cookie.revision + 1
@@ -196,11 +194,11 @@ export const make = (settings: Settings): CookieSessions => {
         this.#cookie = next
         this.#isNews = true
         if (Either.isLeft(taken)) {
-          yield* this.#put(next, { revision, content, base: this.#base, isUnshared: true }, now)
+          yield* this.#put(next, { revision, content, base: this.#base, isUnshared: true })
           return yield* taken.left
         }
         this.#base = Option.getOrNull(taken.right)
-        yield* this.#put(next, { revision, content, base: this.#base }, now)
+        yield* this.#put(next, { revision, content, base: this.#base })
         return true
       })
       return Effect.suspend(() => this.key === undefined ? Effect.succeed(false) : writes.serialised(this.key, write))
@@ -223,8 +221,7 @@ export const make = (settings: Settings): CookieSessions => {
         cookie.id,
         reason,
         Effect.gen(this, function*() {
-          const now = yield* Clock.currentTimeMillis
-          yield* this.#put(cookie, { revision: lastRevision, content: undefined }, now)
+          yield* this.#put(cookie, { revision: lastRevision, content: undefined })
           yield* shared.end(cookie.id)
         })
       )
@@ -251,7 +248,7 @@ export const make = (settings: Settings): CookieSessions => {
     get settle(): Effect.Effect<void> {
       return Effect.gen(this, function*() {
         const now = yield* Clock.currentTimeMillis
-        this.#catchUp(now)
+        this.#catchUp()
         const cookie = this.#cookie
         if (cookie === undefined) {
           return this.#hasEnded || shownBy(this.cookies).length === 0 ? undefined : remove(this.cookies)
@@ -275,7 +272,7 @@ export const make = (settings: Settings): CookieSessions => {
         const cookie = yield* unsealed(browser)
         const now = yield* Clock.currentTimeMillis
         const isOver = cookie === undefined || endOf(cookie.content, lifetimes) <= now
-        const session = new CookieSession(browser, isOver ? undefined : cookie, now)
+        const session = new CookieSession(browser, isOver ? undefined : cookie)
         beforeLeaving(Effect.suspend(() => session.settle))
         return session
       })

@@ -2,6 +2,8 @@
  * What has become of the sessions in cookies. A browser that sent a request before it had the newest cookie shows the
  * process an older one; here is what it will have.
  */
+import * as SteadyClock from "@effect-oauth/core/SteadyClock"
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import type { SessionContent } from "../../Session.ts"
 
@@ -21,13 +23,13 @@ interface Entry extends Rotation {
 
 /** @internal */
 export interface Rotations {
-  readonly get: (key: string, now: number) => Rotation | undefined
+  readonly get: (key: string) => Rotation | undefined
   /** The key of an entry that had to go although it could be needed still. */
-  readonly put: (key: string, rotation: Rotation, now: number) => string | undefined
+  readonly put: (key: string, rotation: Rotation) => string | undefined
 }
 
-/** @internal */
-export const make = (grace: Duration.DurationInput, capacity: number): Rotations => {
+/** @internal By the monotonic clock: a jump of the wall clock does not make a process forget. */
+export const make = (grace: Duration.DurationInput, capacity: number, clock: Clock.Clock): Rotations => {
   const lifetime = Duration.toMillis(grace)
   // In the order of their ends, since each write moves to the back.
   const entries = new Map<string, Entry>()
@@ -40,11 +42,12 @@ export const make = (grace: Duration.DurationInput, capacity: number): Rotations
   }
 
   return {
-    get: (key, now) => {
+    get: (key) => {
       const entry = entries.get(key)
-      return entry === undefined || entry.until <= now ? undefined : entry
+      return entry === undefined || entry.until <= SteadyClock.unsafeMonotonicMillis(clock) ? undefined : entry
     },
-    put: (key, rotation, now) => {
+    put: (key, rotation) => {
+      const now = SteadyClock.unsafeMonotonicMillis(clock)
       entries.delete(key)
       entries.set(key, { ...rotation, until: now + lifetime })
       forget(now)
