@@ -283,7 +283,8 @@ export class TokenClientNotFound
 }
 
 /**
- * A resolver of clients failed, see `TokenClients.layerResolver`. `cause` is the tag or name of its error, never its text.
+ * A resolver of clients failed, see `TokenClients.layerResolver`. `cause` is the tag or name of its error, never its text;
+ * `LayerClosed` where the Layer of the client has been closed.
  *
  * @since 0.1.0
  * @category errors
@@ -298,7 +299,7 @@ export class TokenClientUnavailable
     return true
   }
   override get message(): string {
-    return `client "${this.clientName}" could not be resolved: the resolver failed with ${this.cause}` +
+    return `client "${this.clientName}" could not be resolved: ${this.cause}` +
       afterText(this.retryAfter)
   }
 }

@@ -39,7 +39,7 @@ export const unsafeMonotonicMillis = (clock: Clock.Clock): number => Number(cloc
 /**
  * The monotonic time in milliseconds.
  *
- * @since 0.2.0
+ * @since 0.1.0
  * @category accessors
  */
 export const monotonicMillis: Effect.Effect<number> = Effect.clockWith((clock) =>

@@ -83,14 +83,11 @@ export const clientCredentialsToken = (
     return yield* manager.get(tokenClientName(client.name), yield* customized(manager, parameters))
   })
 
-/**
- * `closed`: names whose Layer has been closed, and whether that of a resolver has. They are registered still: it is the program,
- * or a part of it, that ends.
- */
 interface Definitions {
   readonly defined: Map<string, Client.OidcClient>
   readonly resolvers: Set<Resolver>
-  readonly closed: { readonly names: Set<string>; hasResolver: boolean }
+  /** Whether a Layer has been closed since one was built: then the program ends, and its clients count as registered still. */
+  hasClosed: boolean
 }
 
 class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<
@@ -99,19 +96,16 @@ class Registry extends Context.Tag("@effect-oauth/oidc/OidcClients/Registry")<
 >() {
   // A constant, so that all Layers of one build share it.
   static readonly layer = Layer.sync(Registry, () => {
-    const definitions: Definitions = {
-      defined: new Map(),
-      resolvers: new Set(),
-      closed: { names: new Set(), hasResolver: false }
-    }
-    return { ...definitions, view: viewOver(definitions) }
+    const definitions: Definitions = { defined: new Map(), resolvers: new Set(), hasClosed: false }
+    return Object.assign(definitions, { view: viewOver(definitions) })
   })
 }
 
 /** Read at call time, so that every Layer knows the clients of the others. */
-const viewOver = ({ closed, defined, resolvers }: Definitions): OidcClients["Type"] => {
+const viewOver = (definitions: Definitions): OidcClients["Type"] => {
+  const { defined, resolvers } = definitions
   const notFound = (clientName: string) =>
-    closed.names.has(clientName) || closed.hasResolver
+    definitions.hasClosed
       ? Effect.fail(new TokenClientUnavailable({ clientName, cause: "LayerClosed" }))
       : Effect.fail(new OidcClientNotFound({ clientName, known: [...defined.keys()] }))
   const defaultClient = (): Effect.Effect<Client.OidcClient, LookupError> => {
@@ -178,16 +172,12 @@ const register = (parsed: ReadonlyArray<readonly [name: string, client: Parsed]>
       problems.push({ client: name, field: "default", problem: `"${defaults[0]?.name}" is the default already` })
     }
     if (problems.length > 0) return yield* invalid(problems)
-    for (const client of clients) {
-      registry.defined.set(client.name, client)
-      registry.closed.names.delete(client.name)
-    }
+    for (const client of clients) registry.defined.set(client.name, client)
+    registry.hasClosed = false
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
-        for (const { name } of clients) {
-          registry.defined.delete(name)
-          registry.closed.names.add(name)
-        }
+        for (const { name } of clients) registry.defined.delete(name)
+        registry.hasClosed = true
       })
     )
     return clients
@@ -381,11 +371,11 @@ export const layerResolver = <E, R>(
       const cache = yield* remember(find, options)
       const resolver: Resolver = { ...cache, callbackPaths }
       registry.resolvers.add(resolver)
-      registry.closed.hasResolver = false
+      registry.hasClosed = false
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           registry.resolvers.delete(resolver)
-          registry.closed.hasResolver = true
+          registry.hasClosed = true
         })
       )
       return registry.view

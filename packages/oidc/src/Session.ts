@@ -32,7 +32,7 @@ export class SignIn extends Schema.Class<SignIn>("@effect-oauth/oidc/SignIn")({
  * - `signIns`: by the name of the client.
  * - `primary`: the client that the user signed in with first, or last anew.
  * - `startedAt`, `seenAt`: in milliseconds since 1970.
- * - `loginId`: of a session without a browser: tells the login that it came of from the next one under the same name.
+ * - `loginId`: of a session without a browser, a random id of the login that began it.
  *
  * @since 0.1.0
  * @category models

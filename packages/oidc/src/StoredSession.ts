@@ -153,7 +153,7 @@ const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, 
 /** Longer than a failover of a store, or of the keys of a server, takes. */
 const persistently = Schedules.persistently("1 minutes")
 
-/** Keeps both, and tries again where the store fails. A try whose answer is lost may have been written, and renewed since. */
+/** Retries while the store fails. A write whose answer was lost may be there, and its tokens renewed since: then it stays. */
 const persisted = (
   name: string,
   response: TokenResponse,

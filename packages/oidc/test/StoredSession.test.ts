@@ -276,7 +276,7 @@ describe("a session without a browser", () => {
         const isOwn = place !== "session"
         let isLost = false
         let renewed: Effect.Effect<unknown, unknown> = Effect.void
-        /** What is written is there; the writer is not told, and before it tries again somebody renews. */
+        /** The store has the entry, its writer gets an error, and another caller renews the tokens before the writer retries. */
         const lost = <E>(error: E) =>
           Effect.suspend(() => {
             isLost = true
