@@ -284,7 +284,7 @@ export class TokenClientNotFound
 
 /**
  * A resolver of clients failed, see `TokenClients.layerResolver`. `cause` is the tag or name of its error, never its text;
- * `LayerClosed` where the Layer of the client has been closed.
+ * `LayerClosed` where the Layer of the client has been closed, which is not retryable.
  *
  * @since 0.1.0
  * @category errors
@@ -296,7 +296,7 @@ export class TokenClientUnavailable
   )
 {
   get retryable(): boolean {
-    return true
+    return this.cause !== "LayerClosed"
   }
   override get message(): string {
     return `client "${this.clientName}" could not be resolved: ${this.cause}` +

@@ -153,6 +153,21 @@ const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, 
 /** Longer than a failover of a store, or of the keys of a server, takes. */
 const persistently = Schedules.persistently("1 minutes")
 
+/** `replaced`: what its tokens took the place of, in a store of their own. */
+interface Login {
+  readonly id: string
+  replaced: { readonly version: string | undefined } | undefined
+}
+
+/** An answer that is kept again, by a caller that was interrupted for instance, is still of one login. */
+const logins = new WeakMap<TokenResponse, Login>()
+
+const loginOf = (response: TokenResponse): Login => {
+  const login = logins.get(response) ?? { id: crypto.randomUUID(), replaced: undefined }
+  logins.set(response, login)
+  return login
+}
+
 /** Retries while the store fails. A write whose answer was lost may be there, and its tokens renewed since: then it stays. */
 const persisted = (
   name: string,
@@ -161,15 +176,14 @@ const persisted = (
   by: keyof typeof expected
 ): Effect.Effect<Session, KeepError, Requirements> =>
   Effect.suspend(() => {
-    const loginId = crypto.randomUUID()
-    /** What the tokens take the place of, in a store of their own. */
-    let replaced: { readonly version: string | undefined } | undefined
+    const login = loginOf(response)
 
     const sessionKept = (client: OidcClient, principal: Principal, tokens: UserTokens | undefined) =>
       Effect.gen(function*() {
         const sessions = yield* Sessions
         const there = yield* sessions.named(name)
-        if (Option.isSome(there) && there.value.known?.loginId === loginId) return there.value
+        if (Option.isSome(there) && there.value.known?.loginId === login.id) return there.value
+        login.replaced = undefined
         const now = yield* Clock.currentTimeMillis
         const signIn = new SignIn({ principal, clientId: client.login.clientId, tokens })
         return yield* sessions.keep(
@@ -179,7 +193,7 @@ const persisted = (
             primary: client.name,
             startedAt: now,
             seenAt: now,
-            loginId
+            loginId: login.id
           })
         )
       })
@@ -187,8 +201,8 @@ const persisted = (
     const tokensKept = (store: UserTokenStore["Type"], session: Session, clientName: string, tokens: UserTokens) =>
       Effect.gen(function*() {
         const version = Option.getOrUndefined(yield* store.get(session, clientName))?.version
-        replaced ??= { version }
-        if (version === replaced.version) yield* store.set(session, clientName, tokens, null)
+        login.replaced ??= { version }
+        if (version === login.replaced.version) yield* store.set(session, clientName, tokens, null)
       })
 
     const once = Effect.gen(function*() {
@@ -248,8 +262,8 @@ export const adopt = (
     const sessions = yield* Sessions
     const endpoint = yield* TokenEndpoint
     const { present, serialised } = yield* TokenConcurrency
-    const loginOf = (session: Option.Option<Session>) => Option.getOrUndefined(session)?.known?.loginId
-    const before = loginOf(yield* sessions.named(name))
+    const loginIdOf = (session: Option.Option<Session>) => Option.getOrUndefined(session)?.known?.loginId
+    const before = loginIdOf(yield* sessions.named(name))
 
     const exchanged = (settle: (outcome: "used" | "unused") => Effect.Effect<void>) =>
       Effect.gen(function*() {
@@ -270,7 +284,7 @@ export const adopt = (
     const once: Effect.Effect<Session, AdoptError | InProgress, Requirements | TokenEndpoint> = Effect.gen(function*() {
       const there = yield* sessions.named(name)
       // Another caller has adopted it while this one waited.
-      if (Option.isSome(there) && loginOf(there) !== before) return there.value
+      if (Option.isSome(there) && loginIdOf(there) !== before) return there.value
       const presentation: Presentation = present === undefined
         ? { _tag: "Granted", settle: () => Effect.void }
         : yield* present(refreshToken)

@@ -233,6 +233,7 @@ describe("registrations", () => {
         const error = yield* Effect.flip(clients.get(name))
         assert.strictEqual(error._tag, "TokenClientUnavailable")
         assert.include(error.message, "LayerClosed")
+        assert.propertyVal(error, "retryable", false)
       }
     }))
 

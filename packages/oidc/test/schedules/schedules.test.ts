@@ -40,7 +40,9 @@ const found = [
   "adopt/20265093/6:forward,9:lost,12:later",
   "server-shared-refresh-early/145493965/1:forward,14:kill,19:blackout",
   "server-shared-sign-out/145495591/3:close",
-  "cookies-revoke/145499249/0:late,1:lost,2:forward"
+  "cookies-revoke/145499249/0:late,1:lost,2:forward",
+  "named-keep/2014285911/6:pause,7:close",
+  "named-keep/2014291377/0:hang,3:interrupt,6:back"
 ]
 
 const total = newCounters()
